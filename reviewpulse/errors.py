@@ -1,0 +1,45 @@
+"""What can go wrong, as one tree.
+
+ReviewpulseError            everything the command line shows as one line
+|-- SettingsError           a setting has an unusable value
+|-- BrokerError             Kafka cannot be reached, refuses, or is not what the project needs
+|-- StoreError              the store cannot be opened, read or written
+|-- CheckpointError         a checkpoint folder is missing or does not fit this version
+|-- ReviewFileError         a file of reviews cannot be read at all
+|-- DownloadError           a category could not be fetched
+`-- TrainingError           training cannot start or go on with what it was given
+
+Bad data is not an error: it becomes a `Rejected` with a reason (see records.py).
+"""
+
+
+class ReviewpulseError(Exception):
+    """Base of all errors that a user can mend; the message names the thing and the cure."""
+
+
+class SettingsError(ReviewpulseError):
+    """A setting has an unusable value."""
+
+
+class BrokerError(ReviewpulseError):
+    """Kafka cannot be reached, refuses, or is not what the project needs."""
+
+
+class StoreError(ReviewpulseError):
+    """The store cannot be opened, read or written."""
+
+
+class CheckpointError(ReviewpulseError):
+    """A checkpoint folder is missing or does not fit this version."""
+
+
+class ReviewFileError(ReviewpulseError):
+    """A file of reviews cannot be read at all."""
+
+
+class DownloadError(ReviewpulseError):
+    """A category of reviews could not be fetched."""
+
+
+class TrainingError(ReviewpulseError):
+    """Training cannot start or go on with what it was given."""

@@ -1,0 +1,165 @@
+"""What travels on the topics: each record spelled once, with its own codec. See docs/contracts.md."""
+
+import hashlib
+import uuid
+from datetime import UTC, datetime
+from typing import Annotated, Final
+
+import msgspec
+
+from reviewpulse.labels import LABELS, Label, stars_of_label
+from reviewpulse.text import clean
+
+LATEST_TIMESTAMP: Final = 253_402_300_799_000
+"""The last second of the year 9999, in ms UTC: the latest time that Python's datetime holds."""
+
+_EVENTS: Final = uuid.UUID("6f3c0f6e-6f0b-5c1e-9d56-8d2f3c9a7b11")
+
+Rating = Annotated[float, msgspec.Meta(ge=1, le=5)]
+Timestamp = Annotated[int, msgspec.Meta(ge=0, le=LATEST_TIMESTAMP)]
+Probabilities = tuple[float, float, float, float, float]
+
+
+class Review(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One product review, in the names of Amazon Reviews 2023; only `text` is required."""
+
+    text: str
+    review_id: str | None = None
+    title: str | None = None
+    rating: Rating | None = None
+    asin: str | None = None
+    parent_asin: str | None = None
+    user_id: str | None = None
+    timestamp: Timestamp | None = None
+    category: str | None = None
+
+    def encode(self) -> bytes:
+        """Return the value for topic `reviews`: a JSON object as UTF-8."""
+        return _ENCODER.encode(self)
+
+    @property
+    def reviewed_at(self) -> datetime | None:
+        """When the customer wrote it (UTC), or None when the review carries no time."""
+        return None if self.timestamp is None else from_milliseconds(self.timestamp)
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """Bytes that are no review, untouched, and why."""
+
+    raw: bytes
+    reason: str
+
+
+class Origin(msgspec.Struct, frozen=True, order=True):
+    """Where a record came from: the topic's own id tells one topic from another of the same name."""
+
+    cluster_id: str
+    topic: str
+    topic_id: str
+    partition: int
+    offset: int
+
+    @property
+    def event_id(self) -> str:
+        """The same for every delivery of this record, different for every other record."""
+        return str(uuid.uuid5(_EVENTS, f"{self.topic_id}/{self.partition}/{self.offset}"))
+
+
+class ScoredReview(msgspec.Struct, frozen=True, kw_only=True):
+    """What the model says of one review, as it goes to topic `predictions`."""
+
+    review_id: str
+    label: Label
+    stars: int
+    confidence: float
+    probabilities: dict[Label, float]
+    rating: float | None
+    model_name: str
+    model_version: str
+    reviewed_at: datetime | None
+    scored_at: datetime
+    source_topic: str
+    source_partition: int
+    source_offset: int
+
+    def encode(self) -> bytes:
+        """Return the value for topic `predictions`: a JSON object as UTF-8."""
+        return _ENCODER.encode(self)
+
+
+_ENCODER = msgspec.json.Encoder()
+_REVIEW_DECODER = msgspec.json.Decoder(Review, strict=False)
+_SCORED_DECODER = msgspec.json.Decoder(ScoredReview)
+
+
+def decode_review(raw: bytes | None) -> Review | Rejected:
+    """Return the review that a record's value holds, or why it holds none; never raises."""
+    if not raw:
+        return Rejected(b"", "empty value")
+    try:
+        review = _REVIEW_DECODER.decode(raw)
+    except msgspec.DecodeError as exc:
+        return Rejected(raw, f"not a review: {exc}")
+    except (UnicodeDecodeError, RecursionError) as exc:
+        return Rejected(raw, f"not a review: {type(exc).__name__}")
+    return _checked(review) or Rejected(raw, "no text")
+
+
+def review_from_fields(fields: dict[str, object]) -> Review | str:
+    """Return the review that already named fields make, or the reason why they make none."""
+    try:
+        review = msgspec.convert(fields, Review, strict=False)
+    except msgspec.ValidationError as exc:
+        return str(exc)
+    return _checked(review) or "no text"
+
+
+def decode_scored(raw: bytes) -> ScoredReview:
+    """Return the prediction that a record's value holds; raises msgspec.DecodeError on anything else."""
+    return _SCORED_DECODER.decode(raw)
+
+
+def scored(
+    review: Review, probabilities: Probabilities, model: tuple[str, str], now: datetime, origin: Origin
+) -> ScoredReview:
+    """Return the prediction for a review: probabilities in label order, model as (name, version)."""
+    confidence = max(probabilities)
+    label = LABELS[probabilities.index(confidence)]
+    return ScoredReview(
+        review_id=review.review_id or _derived_id(review),
+        label=label,
+        stars=stars_of_label(label),
+        confidence=confidence,
+        probabilities=dict(zip(LABELS, probabilities, strict=True)),
+        rating=review.rating,
+        model_name=model[0],
+        model_version=model[1],
+        reviewed_at=review.reviewed_at,
+        scored_at=now,
+        source_topic=origin.topic,
+        source_partition=origin.partition,
+        source_offset=origin.offset,
+    )
+
+
+def from_milliseconds(milliseconds: int) -> datetime:
+    """Return a UTC datetime for milliseconds since 1970."""
+    return datetime.fromtimestamp(milliseconds / 1000, tz=UTC)
+
+
+def to_milliseconds(moment: datetime) -> int:
+    """Return milliseconds since 1970 for an aware datetime."""
+    return round(moment.timestamp() * 1000)
+
+
+def _checked(review: Review) -> Review | None:
+    """Return the review with its id, or None when no text is left after cleaning."""
+    if not clean(review.text):
+        return None
+    return review if review.review_id else msgspec.structs.replace(review, review_id=_derived_id(review))
+
+
+def _derived_id(review: Review) -> str:
+    """Return an id that is stable for the same (user_id, asin, timestamp, text): 32 hex digits."""
+    key = _ENCODER.encode((review.user_id, review.asin, review.timestamp, review.text))
+    return hashlib.sha256(key).hexdigest()[:32]

@@ -1,0 +1,107 @@
+"""One frozen settings class per room; each field is read from REVIEWPULSE_<NAME> when the class is made."""
+
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from reviewpulse.errors import SettingsError
+
+SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+Device = Literal["auto", "cpu", "cuda"]
+
+
+class RoomSettings(BaseSettings):
+    """What the settings classes have in common."""
+
+    model_config = SettingsConfigDict(env_prefix="REVIEWPULSE_", frozen=True, extra="forbid")
+
+
+class KafkaSettings(RoomSettings):
+    """Which Kafka, how to get in, and what the topics are called: the same for every client."""
+
+    broker: Annotated[str, Field(description="Kafka's address, or several separated by commas")] = "127.0.0.1:9092"
+    security_protocol: Annotated[SecurityProtocol, Field(description="how to talk to Kafka")] = "PLAINTEXT"
+    sasl_mechanism: Annotated[SaslMechanism, Field(description="for the SASL protocols")] = "PLAIN"
+    sasl_username: Annotated[str | None, Field(description="for the SASL protocols")] = None
+    sasl_password: Annotated[SecretStr | None, Field(description="for the SASL protocols; never shown")] = None
+    ssl_cafile: Annotated[str | None, Field(description="CA certificate file (PEM) to trust")] = None
+    ssl_certfile: Annotated[str | None, Field(description="client certificate file (PEM)")] = None
+    ssl_keyfile: Annotated[str | None, Field(description="client key file (PEM)")] = None
+    reviews_topic: Annotated[str, Field(description="topic that reviews are read from")] = "reviews"
+    predictions_topic: Annotated[str, Field(description="topic that predictions go to")] = "predictions"
+    rejected_topic: Annotated[str, Field(description="topic that malformed records go to")] = "reviews.rejected"
+    partitions: Annotated[int, Field(ge=1, description="partitions of a topic that has to be created")] = 4
+    replication_factor: Annotated[int, Field(ge=1, description="copies of a topic that has to be created")] = 1
+    connect_seconds: Annotated[float, Field(gt=0, description="how long to try to reach Kafka")] = 10.0
+
+    @property
+    def topics(self) -> tuple[str, str, str]:
+        """The three topics: reviews, predictions, rejected."""
+        return self.reviews_topic, self.predictions_topic, self.rejected_topic
+
+
+class StoreSettings(RoomSettings):
+    """Where the predictions are kept."""
+
+    store: Annotated[str, Field(description="SQLAlchemy URL of the store")] = "sqlite:///reviewpulse.db"
+
+
+class ProducerSettings(RoomSettings):
+    """How `reviewpulse publish` sends."""
+
+    delivery_seconds: Annotated[float, Field(gt=0, description="how long a review may take to be delivered")] = 60.0
+    rejects_file: Annotated[str, Field(description="where rows that are no review are written")] = "rejects.jsonl"
+
+
+class WorkerSettings(RoomSettings):
+    """How `reviewpulse work` batches and scores."""
+
+    group: Annotated[str, Field(description="consumer group of the workers")] = "reviewpulse"
+    checkpoint: Annotated[str, Field(description="checkpoint folder, or `default` for the bundled one")] = "default"
+    device: Annotated[Device, Field(description="where the model runs; auto takes a GPU if there is one")] = "auto"
+    batch_reviews: Annotated[int, Field(ge=1, description="most reviews in a micro-batch")] = 256
+    batch_seconds: Annotated[float, Field(gt=0, description="longest wait for a micro-batch to fill")] = 0.1
+    session_seconds: Annotated[float, Field(gt=0, description="silence after which the group drops a worker")] = 6.0
+    retry_seconds: Annotated[
+        float, Field(ge=0, description="how long an outage is retried before the worker stops")
+    ] = 60.0
+    threads: Annotated[int, Field(ge=0, description="CPU threads of one worker's model; 0 shares out the cores")] = 0
+
+
+class DashboardSettings(RoomSettings):
+    """What `reviewpulse dashboard` shows and where it listens."""
+
+    host: Annotated[str, Field(description="address to listen on; loopback unless you say otherwise")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535, description="port to listen on; 0 takes a free one")] = 8050
+    window_minutes: Annotated[float, Field(gt=0, le=1440, description="length of the rolling window")] = 15.0
+    refresh_seconds: Annotated[float, Field(gt=0, description="how often the page asks for news")] = 1.0
+
+
+ROOMS: tuple[type[RoomSettings], ...] = (
+    KafkaSettings,
+    StoreSettings,
+    ProducerSettings,
+    WorkerSettings,
+    DashboardSettings,
+)
+
+
+S = TypeVar("S", bound=RoomSettings)
+
+
+def load(room: type[S], **overrides: object) -> S:
+    """Return a room's settings from the environment, with overrides that are not None on top.
+
+    Raises SettingsError naming each unusable variable.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return room(**given)  # type: ignore[arg-type]  # pydantic checks the values itself
+    except ValidationError as exc:
+        faults = "; ".join(
+            f"REVIEWPULSE_{'_'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}"
+            for fault in exc.errors(include_input=False)
+        )
+        raise SettingsError(faults) from exc

@@ -1,0 +1,40 @@
+"""The only text preparation there is, for training and scoring alike."""
+
+import html
+import re
+import unicodedata
+from typing import Final
+
+CLEANING_VERSION: Final = 1
+"""Goes up with every change of what `clean` or `model_text` return; a checkpoint records its own."""
+
+_TAG = re.compile(r"</?[a-zA-Z][^<>]{0,500}>|<!--.*?-->", re.DOTALL)
+_NOT_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060\ufeff\ud800-\udfff]")
+_SPACES = re.compile(r"\s+")
+
+
+def clean(text: str) -> str:
+    r"""Return text as a reader sees it: no tags, entities, control characters or runs of spaces.
+
+    Entities are resolved twice, since shops ship them escaped twice; a `<` that opens no tag stays.
+
+    >>> clean("Great&nbsp;sound<br />not &amp;#34;loud&amp;#34;\x00 <3")
+    'Great sound not "loud" <3'
+    """
+    text = html.unescape(html.unescape(text))
+    text = _TAG.sub(" ", text)
+    text = _NOT_TEXT.sub(" ", text)
+    text = unicodedata.normalize("NFC", text)
+    return _SPACES.sub(" ", text).strip()
+
+
+def model_text(title: str, text: str) -> str:
+    """Return what the model reads of one review: the cleaned title, a bar, the cleaned text.
+
+    >>> model_text("Loud", "but good")
+    'Loud | but good'
+    >>> model_text("", "no title")
+    'no title'
+    """
+    title, text = clean(title), clean(text)
+    return f"{title} | {text}" if title and text else title or text

@@ -1,0 +1,1 @@
+"""Review files in, checkpoint folder out; must not know Kafka or the store."""
