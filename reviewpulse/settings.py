@@ -98,7 +98,7 @@ def load(room: type[S], **overrides: object) -> S:
     """
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
-        return room(**given)  # type: ignore[arg-type]  # pydantic checks the values itself
+        return room(**given)
     except ValidationError as exc:
         faults = "; ".join(
             f"REVIEWPULSE_{'_'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}"
