@@ -50,19 +50,25 @@ class Rejected(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Origin(msgspec.Struct, frozen=True, order=True):
-    """Where a record came from: the topic's own id tells one topic from another of the same name."""
+class Source(msgspec.Struct, frozen=True):
+    """A topic told apart from all others, also from an earlier one of its name: by the id Kafka gave it."""
 
     cluster_id: str
     topic: str
     topic_id: str
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """Where a record came from."""
+
+    source: Source
     partition: int
     offset: int
 
     @property
     def event_id(self) -> str:
         """The same for every delivery of this record, different for every other record."""
-        return str(uuid.uuid5(_EVENTS, f"{self.topic_id}/{self.partition}/{self.offset}"))
+        return str(uuid.uuid5(_EVENTS, f"{self.source.topic_id}/{self.partition}/{self.offset}"))
 
 
 class ScoredReview(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,7 +142,7 @@ def scored(
         model_version=model[1],
         reviewed_at=review.reviewed_at,
         scored_at=now,
-        source_topic=origin.topic,
+        source_topic=origin.source.topic,
         source_partition=origin.partition,
         source_offset=origin.offset,
     )
