@@ -10,7 +10,6 @@ import ssl
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -59,19 +58,12 @@ def ssl_context(kafka: KafkaSettings) -> ssl.SSLContext:
     return context
 
 
-@contextlib.contextmanager
-def admin(kafka: KafkaSettings) -> Iterator[KafkaAdminClient]:
-    """Open an admin client; any Kafka error in the block becomes a BrokerError that names the address."""
+def connect_admin(kafka: KafkaSettings) -> KafkaAdminClient:
+    """Return an admin client; raises BrokerError, which names the address and the cure, when no Kafka answers."""
     try:
-        client = KafkaAdminClient(**client_options(kafka))
+        return KafkaAdminClient(**client_options(kafka))
     except (KafkaError, ValueError, OSError) as exc:
         raise unreachable(kafka, exc) from exc
-    try:
-        yield client
-    except KafkaError as exc:
-        raise BrokerError(f"Kafka at {kafka.broker} refused: {exc}") from exc
-    finally:
-        client.close()
 
 
 def unreachable(kafka: KafkaSettings, cause: BaseException) -> BrokerError:
@@ -88,26 +80,54 @@ def ensure_topics(kafka: KafkaSettings) -> None:
 
     Raises BrokerError when no Kafka answers or it refuses.
     """
-    with admin(kafka) as client:
-        existing = {topic["name"] for topic in client.describe_topics(list(kafka.topics)) if topic["error_code"] == 0}
-        for name in kafka.topics:
-            if name not in existing:
-                with contextlib.suppress(TopicAlreadyExistsError):  # another process was quicker
-                    client.create_topics([NewTopic(name, kafka.partitions, kafka.replication_factor)])
-                    log.info("created topic %s with %d partitions", name, kafka.partitions)
+    with contextlib.closing(connect_admin(kafka)) as client:
+        try:
+            existing = {
+                topic["name"] for topic in client.describe_topics(list(kafka.topics)) if not topic["error_code"]
+            }
+            for name in kafka.topics:
+                if name not in existing:
+                    _create_topic(client, name, kafka)
+        except KafkaError as exc:
+            raise BrokerError(f"Kafka at {kafka.broker} refused to create the topics: {exc}") from exc
 
 
-def read_source(kafka: KafkaSettings) -> Source:
-    """Return which reviews topic this is; raises BrokerError when Kafka is away, or too old to have topic ids."""
-    with admin(kafka) as client:
-        cluster_id = client.describe_cluster()["cluster_id"]
-        (topic,) = client.describe_topics([kafka.reviews_topic])
-    if topic["error_code"] or not topic["topic_id"]:
-        raise BrokerError(
-            f"topic {kafka.reviews_topic} at {kafka.broker} is missing or has no topic id; "
-            "make it with 'reviewpulse work' on Kafka 2.8 or newer"
-        )
-    return Source(str(cluster_id), kafka.reviews_topic, str(topic["topic_id"]))
+def _create_topic(client: KafkaAdminClient, name: str, kafka: KafkaSettings) -> None:
+    with contextlib.suppress(TopicAlreadyExistsError):  # another process was quicker
+        client.create_topics([NewTopic(name, kafka.partitions, kafka.replication_factor)])
+        log.info("created topic %s with %d partitions", name, kafka.partitions)
+
+
+class SourceReader:
+    """Asks Kafka which reviews topic this is, over one connection that is kept; one thread at a time."""
+
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self._kafka = kafka
+        self._client: KafkaAdminClient | None = None
+        self._cluster_id = ""
+
+    def read(self) -> Source:
+        """Return the topic's source; raises BrokerError when Kafka is away or gives topics no ids (before 2.8)."""
+        try:
+            if self._client is None:
+                self._client = connect_admin(self._kafka)
+                self._cluster_id = str(self._client.describe_cluster()["cluster_id"])
+            (topic,) = self._client.describe_topics([self._kafka.reviews_topic])
+        except KafkaError as exc:
+            self.close()
+            raise BrokerError(f"Kafka at {self._kafka.broker} does not answer: {exc}") from exc
+        if topic["error_code"] or not topic["topic_id"]:
+            raise BrokerError(
+                f"topic {self._kafka.reviews_topic} at {self._kafka.broker} is missing or has no topic id; "
+                "a worker that starts makes the topic, Kafka 2.8 and newer give the id"
+            )
+        return Source(self._cluster_id, self._kafka.reviews_topic, str(topic["topic_id"]))
+
+    def close(self) -> None:
+        """Drop the connection; the next read makes a new one."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
 
 
 class EmbeddedBroker:

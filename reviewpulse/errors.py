@@ -3,6 +3,7 @@
 ReviewpulseError            everything the command line shows as one line
 |-- SettingsError           a setting has an unusable value
 |-- BrokerError             Kafka cannot be reached, refuses, or is not what the project needs
+|-- SourceChangedError      the reviews topic was deleted and made again while a worker read it
 |-- StoreError              the store cannot be opened, read or written
 |-- CheckpointError         a checkpoint folder is missing or does not fit this version
 |-- ReviewFileError         a file of reviews cannot be read at all
@@ -23,6 +24,10 @@ class SettingsError(ReviewpulseError):
 
 class BrokerError(ReviewpulseError):
     """Kafka cannot be reached, refuses, or is not what the project needs."""
+
+
+class SourceChangedError(ReviewpulseError):
+    """The reviews topic was deleted and made again while a worker read it: its offsets start anew."""
 
 
 class StoreError(ReviewpulseError):

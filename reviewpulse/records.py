@@ -44,9 +44,9 @@ class Review(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Rejected(msgspec.Struct, frozen=True):
-    """Bytes that are no review, untouched, and why."""
+    """A record's value that is no review, untouched (None where there was none), and why."""
 
-    raw: bytes
+    raw: bytes | None
     reason: str
 
 
@@ -101,7 +101,7 @@ _SCORED_DECODER = msgspec.json.Decoder(ScoredReview)
 def decode_review(raw: bytes | None) -> Review | Rejected:
     """Return the review that a record's value holds, or why it holds none; never raises."""
     if not raw:
-        return Rejected(b"", "empty value")
+        return Rejected(raw, "empty value")
     try:
         review = _REVIEW_DECODER.decode(raw)
     except msgspec.DecodeError as exc:

@@ -1,0 +1,70 @@
+"""A checkpoint's card.json: what a checkpoint must say of itself, read without torch."""
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from reviewpulse.errors import CheckpointError
+from reviewpulse.labels import LABELS
+from reviewpulse.text import CLEANING_VERSION
+
+CARD_FILE: Final = "card.json"
+BUNDLED: Final = Path(__file__).parent / "checkpoints"
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True):
+    """What was trained, from what, how well it did, and what scoring must agree on with training."""
+
+    name: str
+    version: str
+    labels: tuple[str, ...]
+    max_tokens: int
+    cleaning_version: int
+    base: str
+    seed: int
+    training_reviews: int
+    data_sha256: str
+    trained_at: str
+    metrics: dict[str, float]
+    """On the validation reviews, which training did not see: accuracy, macro_f1, weighted_f1, mae_stars."""
+    libraries: dict[str, str]
+
+    def write(self, folder: Path) -> None:
+        """Write card.json into the folder."""
+        text = msgspec.json.format(msgspec.json.encode(self), indent=2)
+        (folder / CARD_FILE).write_bytes(text + b"\n")
+
+
+def find_checkpoint(name_or_folder: str) -> Path:
+    """Return the folder of a bundled checkpoint's name, such as `default`, or of a path.
+
+    Raises CheckpointError when there is none.
+    """
+    for folder in (BUNDLED / name_or_folder, Path(name_or_folder)):
+        if (folder / CARD_FILE).is_file():
+            return folder
+    names = ", ".join(sorted(path.parent.name for path in BUNDLED.glob(f"*/{CARD_FILE}"))) or "none"
+    raise CheckpointError(
+        f"{name_or_folder} is no checkpoint: no bundled one has that name (there is: {names}) and no folder "
+        f"there holds a {CARD_FILE}; run 'reviewpulse train' to make one"
+    )
+
+
+def read_card(folder: Path) -> Card:
+    """Return the folder's card; raises CheckpointError when it is missing or does not fit this version."""
+    path = folder / CARD_FILE
+    try:
+        card = msgspec.json.decode(path.read_bytes(), type=Card)
+    except OSError as exc:
+        raise CheckpointError(f"cannot read {path} ({exc.strerror}); run 'reviewpulse train' to make it") from exc
+    except msgspec.DecodeError as exc:
+        raise CheckpointError(f"{path} is no card of this version: {exc}; train the checkpoint again") from exc
+    if card.labels != LABELS:
+        raise CheckpointError(f"{folder} gives the labels {card.labels}, the stream needs {LABELS}; train it again")
+    if card.cleaning_version != CLEANING_VERSION:
+        raise CheckpointError(
+            f"{folder} was trained on texts cleaned by version {card.cleaning_version}, "
+            f"this reviewpulse cleans by version {CLEANING_VERSION}; train it again"
+        )
+    return card

@@ -1,0 +1,122 @@
+"""The model as the stream and training see it: texts in, five probabilities out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from tokenizers import Tokenizer
+from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerFast
+
+from reviewpulse.card import Card, read_card
+from reviewpulse.errors import CheckpointError
+from reviewpulse.labels import LABELS
+
+ROWS: Final = 32
+"""Texts in one forward pass; they are sorted by length first, so that little is padding."""
+
+
+class SentimentClassifier:
+    """A fine-tuned encoder with its tokenizer and card.
+
+    It runs in bfloat16 where the device computes in it, else in float32. Not for use from
+    several threads at once.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: Tokenizer, card: Card, device: str = "auto") -> None:
+        self.card = card
+        self.tokenizer = tokenizer
+        self.device = torch.device(_best_device() if device == "auto" else device)
+        self.model = model
+        self.model.to(device=self.device)  # type: ignore[call-arg]  # transformers' decorator hides self
+        self.model.eval()
+        tokenizer.enable_truncation(card.max_tokens)
+        tokenizer.no_padding()
+
+    @classmethod
+    def load(cls, folder: Path, device: str = "auto") -> Self:
+        """Return the classifier of a checkpoint folder; no code from the folder runs.
+
+        Raises CheckpointError when the folder lacks a part, is damaged or does not fit.
+        """
+        card = read_card(folder)
+        chosen = _best_device() if device == "auto" else device
+        if chosen == "cuda" and not torch.cuda.is_available():
+            raise CheckpointError("no GPU answers for REVIEWPULSE_DEVICE=cuda; set it to auto or cpu")
+        try:
+            tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+            model = AutoModelForSequenceClassification.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype=_dtype(chosen)
+            )
+        except Exception as exc:  # tokenizers raises plain Exception
+            raise CheckpointError(
+                f"cannot load the checkpoint {folder}: {exc}; train it again or copy it anew"
+            ) from exc
+        if model.config.num_labels != len(LABELS):
+            raise CheckpointError(f"{folder} has {model.config.num_labels} classes, the stream needs {len(LABELS)}")
+        return cls(model, tokenizer, card, chosen)
+
+    def save(self, folder: Path) -> None:
+        """Write a folder that `load` and transformers' from_pretrained both read; weights as float16."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.model.config.id2label = {index: str(label) for index, label in enumerate(LABELS)}
+        self.model.config.label2id = {str(label): index for index, label in enumerate(LABELS)}
+        weights = {name: tensor.to(torch.float16) for name, tensor in self.model.state_dict().items()}
+        self.model.save_pretrained(folder, state_dict=weights)
+        PreTrainedTokenizerFast(
+            tokenizer_object=self.tokenizer,
+            model_max_length=self.card.max_tokens,
+            pad_token="[PAD]",  # noqa: S106
+            unk_token="[UNK]",  # noqa: S106
+            cls_token="[CLS]",  # noqa: S106
+            sep_token="[SEP]",  # noqa: S106
+        ).save_pretrained(folder)
+        (folder / "model.safetensors").chmod(0o644)  # written as 0600, but a worker may be another user
+        self.card.write(folder)
+
+    @torch.inference_mode()
+    def predict(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Return probabilities in label order, shape (texts, 5), for texts made by `model_text`."""
+        encodings = self.tokenizer.encode_batch_fast(list(texts))
+        tokens = [encoding.ids for encoding in encodings]
+        order = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
+        probabilities = np.empty((len(tokens), len(LABELS)), dtype=np.float32)
+        for start in range(0, len(order), ROWS):
+            rows = order[start : start + ROWS]
+            inputs = {name: tensor.to(self.device) for name, tensor in pad([tokens[row] for row in rows]).items()}
+            logits = self.model(**inputs).logits  # (rows, labels)
+            probabilities[rows] = logits.float().softmax(dim=-1).cpu().numpy()
+        return probabilities
+
+
+def limit_threads(threads: int) -> None:
+    """Let this process compute on so many CPU threads; 0 leaves torch's own choice."""
+    if threads:
+        torch.set_num_threads(threads)
+
+
+def pad(tokens: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
+    """Return input_ids and attention_mask, each (rows, longest row) of int64, padded with id 0 at the right."""
+    longest = max(len(row) for row in tokens)
+    ids = np.zeros((len(tokens), longest), dtype=np.int64)
+    mask = np.zeros_like(ids)
+    for index, row in enumerate(tokens):
+        ids[index, : len(row)] = row
+        mask[index, : len(row)] = 1
+    return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+
+
+def _best_device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _dtype(device: str) -> torch.dtype:
+    """Return bfloat16 where the device multiplies in it (twice as fast, measured), else float32."""
+    if device.startswith("cuda"):
+        has_bfloat16 = torch.cuda.is_bf16_supported()
+    else:
+        capabilities = torch.cpu.get_capabilities()
+        has_bfloat16 = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return torch.bfloat16 if has_bfloat16 else torch.float32

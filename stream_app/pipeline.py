@@ -1,0 +1,155 @@
+"""What happens to a micro-batch, in order: decode, score, publish, store. The caller acks afterwards."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import Executor
+from datetime import datetime
+from typing import NamedTuple, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from aiokafka.errors import KafkaError
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_delay, wait_exponential
+
+from reviewpulse.card import Card
+from reviewpulse.errors import BrokerError, SourceChangedError, StoreError
+from reviewpulse.records import Origin, Review, ScoredReview, Source, scored
+from reviewpulse.settings import KafkaSettings
+from reviewpulse.text import model_text
+from stream_app.batch import Decoded, Message, Outcome, decode_batch, unseen
+from stream_app.store import PredictionStore
+from stream_app.topics import Sender, publish
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+OUTAGES = (BrokerError, StoreError, KafkaError, OSError)
+"""Errors of the world around us: retried in place. Anything else is a defect and stops the worker at once."""
+
+
+class Model(Protocol):
+    """What the pipeline needs of a classifier."""
+
+    card: Card
+
+    def predict(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Return probabilities in label order, shape (texts, 5)."""
+
+
+class Sinks(NamedTuple):
+    """Where a batch goes, and what tells which topic it came from."""
+
+    send: Sender
+    store: PredictionStore
+    read_source: Callable[[], Source]
+
+
+class Pipeline:
+    """Takes batches of one source through the model into the sinks, one batch at a time.
+
+    Blocking work (the model, the store, the look at Kafka's metadata) runs in the executor.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        sinks: Sinks,
+        executor: Executor,
+        kafka: KafkaSettings,
+        *,
+        retry_seconds: float,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._model = model
+        self._sinks = sinks
+        self._executor = executor
+        self._kafka = kafka
+        self._retry_seconds = retry_seconds
+        self._clock = clock
+        self._source: Source | None = None
+        self._source_id = 0
+        self._next_offsets: dict[int, int] = {}
+        self.scored_reviews = 0
+        self.idle = asyncio.Lock()
+        """Held while a batch is in flight, or while it is looked up where to read on."""
+
+    async def resume(self) -> Mapping[int, int]:
+        """Look up which topic this is and return where to read on: the next offset of each stored partition.
+
+        Raises SourceChangedError when it is no longer the topic that this pipeline began with.
+        """
+        async with self.idle:
+            await self._retried(self._check_source)
+            self._next_offsets = await self._in_executor(self._sinks.store.next_offsets, self._source_id)
+            return self._next_offsets
+
+    async def process(self, messages: Sequence[Message], high_watermarks: Mapping[int, int]) -> None:
+        """Score, publish and store a batch; when it returns, the batch may be acked.
+
+        A message that the store has is passed over. Outages are retried in place for
+        retry_seconds, then raised. Raises SourceChangedError when the topic was made anew meanwhile.
+        """
+        async with self.idle:
+            fresh = unseen(messages, self._next_offsets)
+            if not fresh:
+                return
+            await self._retried(self._check_source)
+            assert self._source is not None  # noqa: S101  # resume() comes first
+            outcome = await self._in_executor(self._score, decode_batch(self._source, fresh))
+            await self._retried(publish, outcome, self._sinks.send, self._kafka)
+            await self._retried(self._store, outcome, high_watermarks)
+            self._next_offsets |= outcome.next_offsets
+
+    async def note_progress(self, high_watermarks: Mapping[int, int]) -> None:
+        """Record in the store how far the assigned partitions reach."""
+        if high_watermarks:
+            await self._in_executor(self._sinks.store.note_progress, self._source_id, high_watermarks, self._clock())
+
+    async def _check_source(self) -> None:
+        source = await self._in_executor(self._sinks.read_source)
+        if self._source is None:
+            self._source, self._source_id = source, await self._in_executor(self._sinks.store.register, source)
+        elif source != self._source:
+            raise SourceChangedError(f"topic {source.topic} was made anew: its id is {source.topic_id}")
+
+    def _score(self, decoded: Decoded) -> Outcome:
+        if not decoded.reviews:
+            return Outcome([], decoded.rejected)
+        texts = [model_text(review.title or "", review.text) for _, review in decoded.reviews]
+        rows = self._model.predict(texts)  # (reviews, 5)
+        return Outcome(self._label(decoded.reviews, rows), decoded.rejected)
+
+    def _label(
+        self, reviews: Sequence[tuple[Origin, Review]], rows: npt.NDArray[np.float32]
+    ) -> list[tuple[Origin, Review, ScoredReview]]:
+        now, model = self._clock(), (self._model.card.name, self._model.card.version)
+        return [
+            (origin, review, scored(review, row, model, now, origin))
+            for (origin, review), row in zip(reviews, rows.tolist(), strict=True)
+        ]
+
+    async def _store(self, outcome: Outcome, high_watermarks: Mapping[int, int]) -> None:
+        self.scored_reviews += await self._in_executor(
+            self._sinks.store.write, self._source_id, outcome, self._clock(), high_watermarks
+        )
+
+    async def _in_executor(self, call: Callable[..., T], *args: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, call, *args)
+
+    async def _retried(self, attempt: Callable[..., Coroutine[None, None, None]], *args: object) -> None:
+        """Run a coroutine function until it succeeds; what is no outage, or lasts too long, is raised as it came."""
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(OUTAGES),
+            stop=stop_after_delay(self._retry_seconds),
+            wait=wait_exponential(multiplier=0.1, max=5),
+            before_sleep=_say_once,
+            reraise=True,
+        )
+        await retrying(attempt, *args)
+
+
+def _say_once(state: RetryCallState) -> None:
+    if state.attempt_number == 1 and state.outcome is not None:
+        log.warning("outage, trying again until it is over: %s", state.outcome.exception())
