@@ -138,7 +138,8 @@ class EmbeddedBroker:
     """
 
     def __init__(self, port: int = 0) -> None:
-        self.port = port or _free_port()
+        self.port = port or free_port()
+        self.cluster_id = uuid.uuid4().hex
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -151,7 +152,7 @@ class EmbeddedBroker:
             raise BrokerError(f"port {self.port} is taken; choose another with --port, or 0 for a free one")
         url = f"tcp://{self.address}"
         command = [_binary(), "--silent", "--listener-url", url, "--advertised-listener-url", url]
-        command += ["--storage-engine", "memory://tansu/", "--cluster-id", uuid.uuid4().hex]
+        command += ["--storage-engine", "memory://tansu/", "--cluster-id", self.cluster_id]
         environment = {name: value for name, value in os.environ.items() if not name.endswith("_URL")}
         self._process = child.start(
             command, environment=environment, output=subprocess.DEVNULL, death_signal=signal.SIGKILL
@@ -198,7 +199,8 @@ def _binary() -> str:
         raise BrokerError(f"no embedded broker for this machine ({exc}); set REVIEWPULSE_BROKER to a Kafka") from exc
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a loopback port that nobody listens on just now."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])

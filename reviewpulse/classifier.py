@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from tokenizers import Tokenizer
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.utils import logging as transformers_logging
 
 from reviewpulse.card import Card, read_card
 from reviewpulse.errors import CheckpointError
@@ -89,6 +90,12 @@ class SentimentClassifier:
             logits = self.model(**inputs).logits  # (rows, labels)
             probabilities[rows] = logits.float().softmax(dim=-1).cpu().numpy()
         return probabilities
+
+
+def silence_transformers() -> None:
+    """Turn off transformers' loading bars and reports in this process: its errors are raised all the same."""
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
 
 
 def limit_threads(threads: int) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, cast
 
 import faust
-from faust.transport.drivers import aiokafka as driver
 from faust.streams import Stream
+from faust.transport.drivers import aiokafka as driver
 from faust.types import EventT, StreamT
 
 from reviewpulse.broker import ssl_context

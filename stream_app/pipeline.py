@@ -103,8 +103,9 @@ class Pipeline:
             self._next_offsets |= outcome.next_offsets
 
     async def note_progress(self, high_watermarks: Mapping[int, int]) -> None:
-        """Record in the store how far the assigned partitions reach."""
-        if high_watermarks:
+        """Record in the store how far the assigned partitions reach; raises SourceChangedError like process."""
+        async with self.idle:
+            await self._check_source()
             await self._in_executor(self._sinks.store.note_progress, self._source_id, high_watermarks, self._clock())
 
     async def _check_source(self) -> None:

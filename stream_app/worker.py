@@ -1,7 +1,6 @@
 """One worker process: loads the model, opens the sinks, and runs the Faust app until it is told to stop."""
 
 import asyncio
-import contextlib
 import logging
 import signal
 from collections.abc import Callable, Sequence
@@ -16,7 +15,7 @@ from reviewpulse.schema import connect
 from reviewpulse.settings import KafkaSettings, StoreSettings, WorkerSettings
 from stream_app.app import ScoringApp
 from stream_app.batch import Message
-from stream_app.pipeline import Model, Pipeline, Sinks
+from stream_app.pipeline import OUTAGES, Model, Pipeline, Sinks
 from stream_app.store import PredictionStore
 
 log = logging.getLogger(__name__)
@@ -27,8 +26,9 @@ PROGRESS_SECONDS: Final = 1.0
 
 def load_model(worker: WorkerSettings) -> Model:
     """Return the checkpoint's classifier; raises CheckpointError when it cannot be had."""
-    from reviewpulse.classifier import SentimentClassifier, limit_threads
+    from reviewpulse.classifier import SentimentClassifier, limit_threads, silence_transformers
 
+    silence_transformers()
     limit_threads(worker.threads)
     return SentimentClassifier.load(find_checkpoint(worker.checkpoint), worker.device)
 
@@ -128,10 +128,15 @@ class _Run:
             await asyncio.Event().wait()
 
     async def _tick(self) -> None:
+        """Keep the store's lag fresh and notice a topic made anew; an outage is for the next batch to report."""
         while True:
             await asyncio.sleep(PROGRESS_SECONDS)
-            with contextlib.suppress(Exception):
+            try:
                 await self._pipeline.note_progress(self._app.high_watermarks())
+            except OUTAGES as exc:
+                log.debug("could not note the progress: %s", exc)
+            except Exception as exc:  # noqa: BLE001  # whatever it is, it ends the worker and is raised there
+                self._end(exc)
 
     def _end(self, reason: Exception | None = None) -> None:
         if self._over.done():

@@ -1,0 +1,232 @@
+"""The command line: reads options and settings, composes rooms, and shows what they say."""
+
+import logging
+import os
+import sys
+import time
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from reviewpulse.errors import ReviewpulseError, SourceChangedError
+from reviewpulse.settings import DashboardSettings, KafkaSettings, ProducerSettings, StoreSettings, WorkerSettings, load
+
+log = logging.getLogger("reviewpulse")
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Reads a live stream of product reviews from Kafka and tells what customers feel, now. "
+    "Settings are environment variables REVIEWPULSE_...; the README lists them.",
+)
+
+QUIET_LIBRARIES: Final = ("faust", "mode", "aiokafka", "kafka", "httpx", "stream_app.app")
+"""Loggers whose INFO lines say nothing to a user."""
+
+
+class Followed(StrEnum):
+    """The topics that `tail` follows."""
+
+    predictions = "predictions"
+    reviews = "reviews"
+    rejected = "rejected"
+
+
+def main() -> None:
+    """Run the command line; a known error is one line on standard error and exit code 1."""
+    try:
+        app()
+    except ReviewpulseError as exc:
+        Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]error:[/] {escape(str(exc))}")
+        sys.exit(1)
+
+
+@app.callback()
+def _set_up(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log the libraries' messages too.")] = False,
+) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    if not verbose:
+        for name in QUIET_LIBRARIES:
+            logging.getLogger(name).setLevel(logging.ERROR)
+
+
+@app.command()
+def demo(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Files of reviews; without any, the bundled sample.")
+    ] = None,
+    rate: Annotated[float | None, typer.Option(help="Reviews a second; a file goes at full speed by default.")] = None,
+    port: Annotated[int | None, typer.Option(help="The dashboard's port; 0 takes a free one.")] = None,
+) -> None:
+    """Start everything on this machine: embedded broker, worker, dashboard and a replay. Ctrl-C stops it."""
+    from reviewpulse.demo import run_demo
+
+    settings = load(DashboardSettings, port=port)
+    run_demo(files or [], rate, settings, load(StoreSettings).store, Console(highlight=False, soft_wrap=True))
+
+
+@app.command()
+def broker(
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.")] = 9092,
+) -> None:
+    """Run the embedded broker: Kafka's protocol, loopback only, topics in memory and gone when it stops."""
+    from reviewpulse.broker import EmbeddedBroker, ensure_topics
+    from reviewpulse.stopping import stop_on_signals
+
+    with stop_on_signals() as stop, EmbeddedBroker(port) as running:
+        ensure_topics(load(KafkaSettings, broker=running.address))
+        typer.echo(f"broker at {running.address}; for the other commands: export REVIEWPULSE_BROKER={running.address}")
+        while running.is_running and not stop.is_requested:
+            time.sleep(0.1)
+        if not stop.is_requested:
+            raise ReviewpulseError("the embedded broker ended by itself; start it again")
+
+
+@app.command()
+def publish(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help=".jsonl, .csv, .tsv, .txt (also .gz), .xlsx or .parquet; without any, the bundled sample."),
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Reviews a second; without it, as fast as Kafka takes them.")
+    ] = None,
+    speedup: Annotated[
+        float | None, typer.Option(help="Keep to the reviews' own times, this many times faster.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Stop after so many reviews.")] = None,
+    loop: Annotated[bool, typer.Option("--loop", help="Begin again at the end, until Ctrl-C.")] = False,
+) -> None:
+    """Replay files of reviews into the reviews topic and wait until Kafka has confirmed each one.
+
+    Rows that are no review go to the rejects file (REVIEWPULSE_REJECTS_FILE) with the reason.
+    Exit code 1 when a review was not confirmed.
+    """
+    from producer.publish import PublishOptions, run
+    from producer.sample import sample_path
+    from reviewpulse.progress import progress_on
+    from reviewpulse.stopping import stop_on_signals
+
+    options = PublishOptions(rate_per_second=rate, speedup=speedup, limit=limit, loop=loop)
+    with stop_on_signals() as stop, progress_on(Console(stderr=True), "publish") as progress:
+        report = run(
+            files or [sample_path()],
+            load(KafkaSettings),
+            load(ProducerSettings),
+            options,
+            progress=progress,
+            stop=stop,
+        )
+    for line in report.lines():
+        typer.echo(line)
+    raise typer.Exit(report.exit_code)
+
+
+@app.command()
+def download(
+    category: Annotated[str, typer.Argument(help="A category of Amazon Reviews 2023, such as Gift_Cards.")],
+    into: Annotated[Path, typer.Option(help="Folder to put the file in.")] = Path("downloads"),
+) -> None:
+    """Fetch a category of Amazon Reviews 2023 (Hou et al., 2024); an interrupted download goes on where it stopped."""
+    from producer.download import fetch
+    from reviewpulse.progress import progress_on
+
+    with progress_on(Console(stderr=True), category) as progress:
+        path = fetch(category, into, progress=progress)
+    typer.echo(f"{path}; replay it with: reviewpulse publish {path}")
+
+
+@app.command()
+def work(
+    workers: Annotated[int, typer.Option(min=1, help="Worker processes in the one consumer group.")] = 1,
+    checkpoint: Annotated[str | None, typer.Option(help="Checkpoint folder, or `default`.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads of one worker's model; 0 shares out the cores.")
+    ] = None,
+) -> None:
+    """Score the reviews topic: publish to the predictions topic, write the store, then acknowledge."""
+    settings = load(WorkerSettings, checkpoint=checkpoint, threads=threads)
+    if workers > 1:
+        raise typer.Exit(_work_together(workers, settings))
+    from stream_app.worker import load_model, run_worker
+
+    try:
+        run_worker(load(KafkaSettings), load(StoreSettings), settings, load_model)
+    except SourceChangedError as exc:
+        log.warning("%s; starting over with it", exc)
+        logging.shutdown()
+        os.execv(sys.executable, [sys.executable, "-m", "reviewpulse", *sys.argv[1:]])  # noqa: S606
+
+
+def _work_together(workers: int, settings: WorkerSettings) -> int:
+    from stream_app.supervisor import run_workers
+
+    threads = settings.threads or max((os.cpu_count() or 1) // workers, 1)
+    command = [sys.executable, "-m", "reviewpulse", "work", "--threads", str(threads)]
+    return run_workers([*command, "--checkpoint", settings.checkpoint], workers)
+
+
+@app.command()
+def tail(
+    topic: Annotated[Followed, typer.Argument(help="Which topic.")] = Followed.predictions,
+    from_beginning: Annotated[bool, typer.Option("--from-beginning", help="All records first, then new ones.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many records.")] = None,
+) -> None:
+    """Follow a topic: readable on a terminal, one JSON object a line in a pipe. Ctrl-C ends it."""
+    from reviewpulse.tail import follow, print_records
+
+    records = follow(load(KafkaSettings), topic.value, from_beginning=from_beginning)
+    try:
+        print_records(records, topic.value, limit, Console(highlight=False))
+    except (KeyboardInterrupt, BrokenPipeError):
+        sys.stderr.close()  # the reader of the pipe is gone, or the user: nothing more to say
+
+
+@app.command()
+def train(
+    files: Annotated[list[Path], typer.Argument(help="Files of reviews that carry a rating.")],
+    into: Annotated[Path, typer.Option(help="The checkpoint folder to make.")],
+    name: Annotated[str | None, typer.Option(help="The checkpoint's name; the folder's by default.")] = None,
+    base: Annotated[
+        str, typer.Option(help="minilm-l6, a folder, or an encoder that the model hub knows.")
+    ] = "minilm-l6",
+    layers: Annotated[
+        str, typer.Option(help="Which of the base's layers to keep, such as 0,2,5; all by default.")
+    ] = "",
+    vocabulary: Annotated[int, typer.Option(min=0, help="How many word pieces to keep; 0 keeps all.")] = 0,
+    max_tokens: Annotated[int, typer.Option(min=8, help="Tokens of a review that the model reads.")] = 128,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the reviews.")] = 2,
+    learning_rate: Annotated[float, typer.Option(help="AdamW's highest learning rate.")] = 6e-5,
+    batch_rows: Annotated[int, typer.Option(min=1, help="Reviews in a training batch.")] = 32,
+    seed: Annotated[int, typer.Option(help="Seed of the split, the head and the batches.")] = 0,
+) -> None:
+    """Fine-tune an encoder on rated reviews and write a checkpoint folder for `reviewpulse work --checkpoint`."""
+    from reviewpulse.progress import progress_on
+    from training.command import parse_layers, train_on_files
+    from training.fit import Recipe
+    from training.train import Plan
+
+    recipe = Recipe(epochs=epochs, batch_rows=batch_rows, learning_rate=learning_rate, seed=seed)
+    plan = Plan(name or into.name, base, parse_layers(layers), vocabulary, max_tokens, recipe=recipe)
+    with progress_on(Console(stderr=True), "train") as progress:
+        card = train_on_files(files, into, plan, now=datetime.now(UTC), progress=progress)
+    figures = ", ".join(f"{figure} {value:.3f}" for figure, value in card.metrics.items())
+    typer.echo(f"checkpoint {into}: on reviews set apart for validation {figures}")
+
+
+@app.command()
+def dashboard(
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; loopback by default.")] = None,
+) -> None:
+    """Serve the live page: rolling sentiment, mean stars, reviews a second, lag and the newest reviews."""
+    from dashboard.server import serve
+
+    serve(load(DashboardSettings, port=port, host=host), load(StoreSettings).store)

@@ -1,0 +1,157 @@
+"""The demo: embedded broker, worker, dashboard and a replay as child processes, and an orderly end."""
+
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import sqlalchemy as sa
+from rich.console import Console
+
+from reviewpulse import child
+from reviewpulse.broker import EmbeddedBroker, free_port
+from reviewpulse.errors import ReviewpulseError, StoreError
+from reviewpulse.files import check_file
+from reviewpulse.schema import connect, offsets, predictions, sources
+from reviewpulse.settings import DashboardSettings
+from reviewpulse.stopping import Stop, stop_on_signals
+
+SAMPLE_RATE: Final = 20.0
+"""Reviews a second of the bundled sample, so that there is something to watch."""
+
+LOG_FOLDER: Final = Path("demo-logs")
+DRAIN_SECONDS: Final = 10.0
+"""How long the worker has, after Ctrl-C, to score what was published: the broker forgets it afterwards."""
+STOP_SECONDS: Final = 20.0
+
+
+class Progress(NamedTuple):
+    """How far the demo's own topic is stored: reviews scored, records not read yet."""
+
+    scored: int
+    lag: int
+
+
+def run_demo(
+    files: Sequence[Path], rate_per_second: float | None, dashboard: DashboardSettings, store: str, console: Console
+) -> None:
+    """Run everything until Ctrl-C (or until a part fails), then stop it and say what was scored.
+
+    Raises ReviewpulseError when a part does not start or ends by itself.
+    """
+    for path in files:
+        check_file(path)
+    with stop_on_signals() as stop, EmbeddedBroker() as broker:
+        demo = _Demo(broker, dashboard, store, console)
+        try:
+            demo.start(_replay(files, rate_per_second))
+            demo.watch(stop)
+        finally:
+            demo.finish(stop)
+
+
+def _replay(files: Sequence[Path], rate_per_second: float | None) -> list[str]:
+    """Return the publish command's arguments: the sample at a gentle rate for ever, a file once."""
+    if files:
+        paced = [] if rate_per_second is None else ["--rate", str(rate_per_second)]
+        return ["publish", *map(str, files), *paced]
+    return ["publish", "--loop", "--rate", str(rate_per_second or SAMPLE_RATE)]
+
+
+class _Demo:
+    """The parts that run, and what the store says of them."""
+
+    def __init__(self, broker: EmbeddedBroker, dashboard: DashboardSettings, store: str, console: Console) -> None:
+        self._port = dashboard.port or free_port()
+        self._address = f"http://{dashboard.host}:{self._port}"
+        self._cluster_id = broker.cluster_id
+        self._store = store
+        self._console = console
+        self._parts: dict[str, subprocess.Popen[bytes]] = {}
+        self._environment = os.environ | {"REVIEWPULSE_BROKER": broker.address, "REVIEWPULSE_STORE": store}
+        self._started = time.monotonic()
+
+    def start(self, replay: list[str]) -> None:
+        """Start worker, dashboard and replay."""
+        LOG_FOLDER.mkdir(exist_ok=True)
+        self._start("worker", ["work"])
+        self._start("dashboard", ["dashboard", "--port", str(self._port)])
+        self._start("replay", replay)
+
+    def watch(self, stop: Stop) -> None:
+        """Say what happens until someone asks to stop; raises ReviewpulseError when a part ends by itself."""
+        is_shown = is_scoring = False
+        while not stop.is_requested:
+            time.sleep(0.2)
+            self._check_parts()
+            if not is_shown and self._dashboard_answers():
+                is_shown = True
+                self._console.print(f"dashboard: {self._address}   (Ctrl-C stops everything)")
+            if not is_scoring and self._progress().scored:
+                is_scoring = True
+                self._console.print(f"first prediction {time.monotonic() - self._started:.1f} s after the start")
+
+    def finish(self, stop: Stop) -> None:
+        """Stop the replay, let the worker catch up, stop the rest, and say what was scored."""
+        self._console.print("stopping ...")
+        self._stop("replay")
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while (
+            time.monotonic() < deadline and not stop.is_urgent and self._progress().lag and self._is_running("worker")
+        ):
+            time.sleep(0.2)
+        for name in ("worker", "dashboard"):
+            self._stop(name)
+        progress = self._progress()
+        self._console.print(f"{progress.scored:,} reviews scored in this demo; they lie in {self._store}")
+        if progress.lag:
+            self._console.print(f"{progress.lag:,} reviews were not scored yet and went with the embedded broker")
+
+    def _start(self, name: str, arguments: list[str]) -> None:
+        command = [sys.executable, "-m", "reviewpulse", *arguments]
+        with (LOG_FOLDER / f"{name}.log").open("wb") as output:
+            self._parts[name] = child.start(command, environment=self._environment, output=output)
+
+    def _stop(self, name: str) -> None:
+        if name in self._parts:
+            child.stop(self._parts[name], term_seconds=STOP_SECONDS)
+
+    def _is_running(self, name: str) -> bool:
+        return name in self._parts and self._parts[name].poll() is None
+
+    def _check_parts(self) -> None:
+        for name, process in self._parts.items():
+            code = process.poll()
+            if code is not None and (code or name != "replay"):
+                log_file = LOG_FOLDER / f"{name}.log"
+                last = log_file.read_text(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
+                raise ReviewpulseError(f"the {name} ended with exit code {code}: {last[0]} (see {log_file})")
+
+    def _dashboard_answers(self) -> bool:
+        try:
+            urllib.request.urlopen(self._address, timeout=1).close()  # noqa: S310  # our own address
+        except OSError:
+            return False
+        return True
+
+    def _progress(self) -> Progress:
+        """Return how far this demo's broker is stored; nothing yet while there is no store."""
+        try:
+            engine = connect(self._store, writable=False)
+        except StoreError:
+            return Progress(0, 0)
+        mine = sa.select(sources.c.source_id).where(sources.c.cluster_id == self._cluster_id).scalar_subquery()
+        lag = sa.func.coalesce(sa.func.sum(offsets.c.high_watermark - offsets.c.next_offset), 0)
+        try:
+            with engine.connect() as connection:
+                scored = connection.scalar(
+                    sa.select(sa.func.count()).select_from(predictions).where(predictions.c.source_id == mine)
+                )
+                left = connection.scalar(sa.select(lag).where(offsets.c.source_id == mine))
+        finally:
+            engine.dispose()
+        return Progress(int(scored or 0), int(left or 0))

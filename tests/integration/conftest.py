@@ -1,0 +1,42 @@
+"""Both brokers, each started once; each test gets topics and a consumer group of its own."""
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from reviewpulse.broker import EmbeddedBroker
+from reviewpulse.settings import KafkaSettings, load
+from tests.brokers import apache_kafka
+
+
+@pytest.fixture(scope="session")
+def embedded_address() -> Iterator[str]:
+    """Return the address of a running embedded broker."""
+    with EmbeddedBroker() as broker:
+        yield broker.address
+
+
+@pytest.fixture(scope="session")
+def apache_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the address of a running Apache Kafka, or skip with the reason why there is none."""
+    with apache_kafka(tmp_path_factory.mktemp("kafka")) as address:
+        yield address
+
+
+@pytest.fixture(params=["embedded", "apache"])
+def kafka(request: pytest.FixtureRequest) -> KafkaSettings:
+    """Return settings for a running broker, with topics that no other test uses."""
+    return fresh_topics(request.getfixturevalue(f"{request.param}_address"))
+
+
+def fresh_topics(address: str) -> KafkaSettings:
+    """Return settings whose three topics are new."""
+    name = uuid.uuid4().hex[:8]
+    return load(
+        KafkaSettings,
+        broker=address,
+        reviews_topic=f"reviews-{name}",
+        predictions_topic=f"predictions-{name}",
+        rejected_topic=f"rejected-{name}",
+    )

@@ -1,0 +1,28 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reviewpulse.text import clean
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("a<br />b<BR>c", "a b c"),
+        ("rock &amp; roll", "rock & roll"),
+        ("2 < 3 and 4 > 1", "2 < 3 and 4 > 1"),
+        ("I <3 it", "I <3 it"),
+        ("nul\x00and\x1bescape", "nul and escape"),
+        ("zero\u200bwidth", "zero width"),
+        ("<a href='x'>link</a> text", "link text"),
+        ("cafe\u0301", "caf\u00e9"),
+        (" \n\t ", ""),
+    ],
+)
+def test_a_text_is_cleaned_to_what_a_reader_sees(text: str, cleaned: str) -> None:
+    assert clean(text) == cleaned
+
+
+@given(st.text(alphabet=st.characters(exclude_characters="&<")))
+def test_cleaning_a_clean_text_changes_nothing(text: str) -> None:
+    assert clean(clean(text)) == clean(text)
