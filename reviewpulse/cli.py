@@ -27,7 +27,7 @@ app = typer.Typer(
 )
 
 QUIET_LIBRARIES: Final = ("faust", "mode", "aiokafka", "kafka", "httpx", "stream_app.app")
-"""Loggers whose INFO lines say nothing to a user."""
+"""Loggers that repeat, many times a second in an outage, what our own messages say once."""
 
 
 class Followed(StrEnum):
@@ -54,7 +54,7 @@ def _set_up(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     if not verbose:
         for name in QUIET_LIBRARIES:
-            logging.getLogger(name).setLevel(logging.ERROR)
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 import sqlite3
 from typing import Any, Final
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
@@ -104,17 +105,23 @@ def connect(url: str, *, writable: bool) -> sa.Engine:
     cannot be opened, does not exist (read-only) or was made by another version.
     """
     parsed = _parsed(url)
+    name = parsed.render_as_string()
     try:
         engine = _sqlite_engine(parsed, writable) if parsed.get_backend_name() == "sqlite" else sa.create_engine(parsed)
+    except (sa.exc.SQLAlchemyError, ImportError) as exc:
+        raise StoreError(f"cannot open the store {name}: {exc}; is its database driver installed?") from exc
+    try:
         if writable:
             _create(engine)
         with engine.connect() as connection:
             version = connection.scalar(sa.select(schema_version.c.version))
-    except (sa.exc.SQLAlchemyError, sqlite3.Error, ImportError) as exc:
-        raise StoreError(f"cannot open the store {parsed.render_as_string()}: {_cause(exc)}{_cure(writable)}") from exc
+    except (sa.exc.SQLAlchemyError, sqlite3.Error) as exc:
+        engine.dispose()
+        raise StoreError(f"cannot open the store {name}: {_cause(exc)}{_cure(writable)}") from exc
     if version != SCHEMA_VERSION:
+        engine.dispose()
         raise StoreError(
-            f"the store {parsed.render_as_string()} has schema version {version}, "
+            f"the store {name} has schema version {version}, "
             f"this reviewpulse needs {SCHEMA_VERSION}; name another store by REVIEWPULSE_STORE"
         )
     return engine
@@ -137,7 +144,7 @@ def _cure(writable: bool) -> str:
 
 def _sqlite_engine(url: URL, writable: bool) -> sa.Engine:
     if not writable and url.database:
-        url = url.set(database=f"file:{url.database}", query={"mode": "ro", "uri": "true"})
+        url = url.set(database=f"file:{quote(url.database)}", query={"mode": "ro", "uri": "true"})
     engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS})
 
     @sa.event.listens_for(engine, "connect")

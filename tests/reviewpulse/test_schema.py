@@ -18,6 +18,14 @@ def test_a_read_only_store_cannot_be_written(tmp_path: Path) -> None:
     reader.dispose()
 
 
+def test_a_path_with_characters_of_urls_is_read_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "50% #1").mkdir()
+    url = f"sqlite:///{tmp_path}/50% #1/store.db"
+    connect(url, writable=True).dispose()
+
+    connect(url, writable=False).dispose()
+
+
 def test_reading_a_store_that_is_not_there_names_it_and_the_cure(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"missing\.db.*reviewpulse work"):
         connect(f"sqlite:///{tmp_path}/missing.db", writable=False)

@@ -1,0 +1,19 @@
+# One image for worker, dashboard and replay; the command chooses.
+FROM python:3.11-slim
+
+WORKDIR /app
+COPY pyproject.toml requirements.lock README.md ./
+COPY reviewpulse reviewpulse
+COPY producer producer
+COPY stream_app stream_app
+COPY training training
+COPY dashboard dashboard
+RUN pip install --no-cache-dir --constraint requirements.lock '.[producer,worker,dashboard]' \
+    && useradd --create-home reviewpulse \
+    && mkdir /data && chown reviewpulse /data
+
+USER reviewpulse
+WORKDIR /data
+ENV REVIEWPULSE_STORE=sqlite:////data/reviewpulse.db
+ENTRYPOINT ["reviewpulse"]
+CMD ["--help"]

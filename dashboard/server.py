@@ -1,0 +1,88 @@
+"""Serves the page from this very process until it is told to stop."""
+
+import contextlib
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Final
+
+import uvicorn
+
+from dashboard.page import build_app
+from reviewpulse.errors import ReviewpulseError
+from reviewpulse.settings import DashboardSettings
+
+log = logging.getLogger(__name__)
+
+_GRACE_SECONDS: Final = 1
+_EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - recognised, not bound to
+
+
+def serve(settings: DashboardSettings, store_url: str) -> None:
+    """Serve the dashboard of a store until SIGTERM or SIGINT, then return.
+
+    The address is logged once the server listens. Raises ReviewpulseError when it cannot listen
+    and StoreError when store_url is no URL.
+    """
+    with _listen(settings.host, settings.port) as listener:
+        app = build_app(settings, store_url)
+        config = uvicorn.Config(
+            app.server,
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+        _Server(config).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Says where it listens, and takes a signal as a wish to stop, not as a failure."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listener in sockets or []:
+            log.info("dashboard: %s", _address(listener))
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop at SIGTERM and SIGINT; uvicorn's own would raise the signal again at the end."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # only the main thread may have handlers
+            return
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a socket bound to an address; raises ReviewpulseError naming it and the cure."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as exc:
+        raise ReviewpulseError(f"{host} is no address of this machine; set REVIEWPULSE_HOST to one") from exc
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen()
+    except OSError as exc:
+        listener.close()
+        raise ReviewpulseError(
+            f"cannot listen on {host} port {port}: {exc.strerror}; "
+            "set REVIEWPULSE_PORT to a free port, or to 0 for any (and REVIEWPULSE_HOST to an address of this machine)"
+        ) from exc
+    return listener
+
+
+def _address(listener: socket.socket) -> str:
+    """Return the URL to open in a browser on this machine."""
+    host, port = listener.getsockname()[:2]
+    shown = "localhost" if host in _EVERYWHERE else f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{port}"

@@ -1,0 +1,107 @@
+"""Runs `reviewpulse ...` in processes of its own, as a user does, and looks at what they leave."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kafka import KafkaConsumer, KafkaProducer
+
+from reviewpulse.broker import client_options
+from reviewpulse.settings import KafkaSettings
+
+WAIT_SECONDS = 90.0
+
+
+class Desk:
+    """A user's working folder: settings as environment variables, a store, and the processes started there."""
+
+    def __init__(self, folder: Path, kafka: KafkaSettings, checkpoint: Path) -> None:
+        self.folder = folder
+        self.kafka = kafka
+        self.store = folder / "store.db"
+        self.environment = os.environ | {
+            "REVIEWPULSE_BROKER": kafka.broker,
+            "REVIEWPULSE_REVIEWS_TOPIC": kafka.reviews_topic,
+            "REVIEWPULSE_PREDICTIONS_TOPIC": kafka.predictions_topic,
+            "REVIEWPULSE_REJECTED_TOPIC": kafka.rejected_topic,
+            "REVIEWPULSE_GROUP": f"workers of {kafka.reviews_topic}",
+            "REVIEWPULSE_STORE": f"sqlite:///{self.store}",
+            "REVIEWPULSE_CHECKPOINT": str(checkpoint),
+            "REVIEWPULSE_THREADS": "1",
+            "NO_COLOR": "1",
+        }
+
+    def start(self, *arguments: str, **settings: str) -> subprocess.Popen[str]:
+        """Start `reviewpulse` with these arguments; settings are more environment variables."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "reviewpulse", *arguments],
+            cwd=self.folder,
+            env=self.environment | settings,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, *arguments: str, **settings: str) -> tuple[int, str]:
+        """Run `reviewpulse` to its end and return its exit code and output."""
+        process = self.start(*arguments, **settings)
+        output, _ = process.communicate(timeout=WAIT_SECONDS)
+        return process.returncode, output
+
+    @contextmanager
+    def worker(self, *arguments: str, **settings: str) -> Iterator[subprocess.Popen[str]]:
+        """Run a worker during a block, then stop it and see that it ended in order."""
+        process = self.start("work", *arguments, **settings)
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            output, _ = process.communicate(timeout=WAIT_SECONDS)
+        assert process.returncode == 0, output
+
+    def query(self, statement: str) -> list[tuple[object, ...]]:
+        """Return the rows of a statement on the store; none while the store is not there yet."""
+        try:
+            connection = sqlite3.connect(f"file:{self.store}?mode=ro", uri=True)
+            try:
+                return connection.execute(statement).fetchall()
+            finally:
+                connection.close()
+        except sqlite3.OperationalError:
+            return []
+
+    def count(self, table: str) -> int:
+        """Return how many rows a table has."""
+        rows = self.query(f"SELECT count(*) FROM {table}")
+        return int(str(rows[0][0])) if rows else 0
+
+    def send(self, *values: bytes) -> None:
+        """Put these bytes on the reviews topic as they are."""
+        producer = KafkaProducer(**client_options(self.kafka))
+        for value in values:
+            producer.send(self.kafka.reviews_topic, key=b"key", value=value)
+        producer.flush()
+        producer.close()
+
+    def records(self, topic: str) -> list[tuple[bytes | None, dict[str, str]]]:
+        """Return value and headers of all records that a topic holds now."""
+        consumer = KafkaConsumer(
+            topic, **client_options(self.kafka), auto_offset_reset="earliest", consumer_timeout_ms=3000
+        )
+        found = [(record.value, {name: value.decode() for name, value in record.headers}) for record in consumer]
+        consumer.close()
+        return found
+
+
+def wait_until(is_true: Callable[[], bool], what: str, seconds: float = WAIT_SECONDS) -> None:
+    """Wait until something is true, or fail saying what."""
+    deadline = time.monotonic() + seconds
+    while not is_true():
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        time.sleep(0.1)

@@ -1,0 +1,180 @@
+"""The line from topic to store with a worker in its own process, on both brokers."""
+
+import gzip
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from producer.sample import sample_path
+from reviewpulse.broker import connect_admin, ensure_topics
+from reviewpulse.settings import KafkaSettings
+from tests.integration.processes import Desk, wait_until
+
+REAL_REVIEWS = Path(__file__).parents[3] / "shared" / "data" / "Gift_Cards.jsonl.gz"
+
+
+@pytest.fixture
+def desk(tmp_path: Path, kafka: KafkaSettings, tiny_checkpoint: Path) -> Desk:
+    return Desk(tmp_path, kafka, tiny_checkpoint)
+
+
+@pytest.fixture(scope="session")
+def thousands_of_reviews(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+    """Return a file of real reviews and how many it holds; where there is none, the sample nine times over."""
+    if REAL_REVIEWS.exists():
+        return REAL_REVIEWS, 3_942
+    path = tmp_path_factory.mktemp("reviews") / "reviews.jsonl"
+    path.write_text(sample_path().read_text() * 9)
+    return path, len(path.read_text().splitlines())
+
+
+def test_every_review_of_a_file_ends_in_the_store_and_in_the_predictions(
+    desk: Desk, thousands_of_reviews: tuple[Path, int]
+) -> None:
+    path, count = thousands_of_reviews
+    with desk.worker():
+        code, output = desk.run("publish", str(path))
+        assert (code, f"{count:,} of {count:,}" in output) == (0, True), output
+        wait_until(lambda: desk.count("predictions") >= count, f"{count} rows")
+
+    assert desk.count("predictions") == count
+    assert desk.count("rejections") == 0
+    event_ids = [headers["event_id"] for _, headers in desk.records(desk.kafka.predictions_topic)]
+    assert (len(event_ids), len(set(event_ids))) == (count, count)
+    assert {row[0] for row in desk.query("SELECT event_id FROM predictions")} == set(event_ids)
+    assert desk.query("SELECT sum(reviews) FROM sentiment_by_second") == [(count,)]
+    assert desk.query("SELECT sum(high_watermark - next_offset) FROM offsets") == [(0,)]
+
+
+def test_broken_records_among_reviews_end_in_the_rejected_topic_untouched(desk: Desk) -> None:
+    ensure_topics(desk.kafka)
+    broken = [b"{broken", b"\xff\xfe\x00", b'{"title": "no text"}', b'{"text": "x", "rating": 11}', b""]
+    good = [b'{"text": "good %d"}' % number for number in range(20)]
+    desk.send(*good[:10], *broken, *good[10:])
+
+    with desk.worker():
+        wait_until(lambda: desk.count("predictions") + desk.count("rejections") >= 25, "25 rows")
+
+    assert (desk.count("predictions"), desk.count("rejections")) == (20, 5)
+    rejected = desk.records(desk.kafka.rejected_topic)
+    assert sorted(value or b"" for value, _ in rejected) == sorted(broken)
+    assert all(headers["reason"] and headers["source_topic"] == desk.kafka.reviews_topic for _, headers in rejected)
+    places = {(int(headers["source_partition"]), int(headers["source_offset"])) for _, headers in rejected}
+    assert places == set(desk.query('SELECT "partition", "offset" FROM rejections'))
+
+
+def test_broken_lines_of_a_file_end_in_the_rejects_file(desk: Desk) -> None:
+    lines = [b'{"text": "good", "rating": 5}', b"{broken", b'{"rating": 5, "title": "x", "text": ""}']
+    (desk.folder / "mixed.jsonl").write_bytes(b"\n".join([*lines, b'{"text": "fine", "rating": 9}']))
+
+    with desk.worker():
+        code, output = desk.run("publish", "mixed.jsonl")
+        wait_until(lambda: desk.count("predictions") >= 1, "a row")
+
+    assert (code, desk.count("predictions")) == (0, 1), output
+    rejects = [json.loads(line) for line in (desk.folder / "rejects.jsonl").read_text().splitlines()]
+    assert [(reject["file"], reject["line"]) for reject in rejects] == [
+        ("mixed.jsonl", 2),
+        ("mixed.jsonl", 3),
+        ("mixed.jsonl", 4),
+    ]
+
+
+def test_a_killed_worker_loses_nothing_and_stores_nothing_twice(desk: Desk) -> None:
+    ensure_topics(desk.kafka)
+    desk.send(*(b'{"text": "review %d"}' % number for number in range(3_000)))
+    for kill_at in (1, 1_000, 2_000):
+        process = desk.start("work", REVIEWPULSE_BATCH_REVIEWS="64")
+        wait_until(lambda at=kill_at: desk.count("predictions") >= at, f"{kill_at} rows")  # type: ignore[misc]
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+
+    with desk.worker():
+        wait_until(lambda: desk.count("predictions") >= 3_000, "3,000 rows")
+
+    assert desk.count("predictions") == 3_000
+    assert desk.query("SELECT sum(reviews) FROM sentiment_by_second") == [(3_000,)]
+    event_ids = {headers["event_id"] for _, headers in desk.records(desk.kafka.predictions_topic)}
+    assert len(event_ids) == 3_000
+
+
+def test_a_topic_made_anew_is_read_from_its_start_by_the_running_worker(desk: Desk) -> None:
+    ensure_topics(desk.kafka)
+    desk.send(*(b'{"text": "old %d"}' % number for number in range(200)))
+    with desk.worker():
+        wait_until(lambda: desk.count("predictions") >= 200, "200 rows")
+        client = connect_admin(desk.kafka)
+        client.delete_topics([desk.kafka.reviews_topic])
+        client.close()
+        make_topics_again(desk.kafka)
+        desk.send(*(b'{"text": "new %d"}' % number for number in range(100)))
+        wait_until(lambda: len(desk.query("SELECT text FROM predictions WHERE text LIKE 'new%'")) >= 100, "the new")
+
+    assert desk.count("predictions") == 300
+    assert desk.count("sources") == 2
+
+
+def make_topics_again(kafka: KafkaSettings) -> None:
+    """Make the topics, again and again until Kafka has forgotten the deleted one."""
+
+    def is_made() -> bool:
+        ensure_topics(kafka)
+        client = connect_admin(kafka)
+        (topic,) = client.describe_topics([kafka.reviews_topic])
+        client.close()
+        return bool(topic["error_code"] == 0)
+
+    wait_until(is_made, "the topic is there again", seconds=20)
+
+
+def test_two_workers_share_the_partitions_and_one_store(desk: Desk) -> None:
+    ensure_topics(desk.kafka)
+    with desk.worker("--workers", "2"):
+        desk.send(*(b'{"text": "review %d"}' % number for number in range(1_000)))
+        wait_until(lambda: desk.count("predictions") >= 1_000, "1,000 rows")
+
+    assert desk.count("predictions") == 1_000
+
+
+def test_when_one_of_two_workers_is_killed_the_other_is_stopped_and_the_command_fails(desk: Desk) -> None:
+    ensure_topics(desk.kafka)
+    process = desk.start("work", "--workers", "2")
+    assert process.stdout is not None
+    pids: list[int] = []
+    for line in process.stdout:
+        if "processes" in line:
+            pids = [int(part) for part in line.rsplit("processes", 1)[1].split(",")]
+            break
+
+    os.kill(pids[0], signal.SIGKILL)
+    output, _ = process.communicate(timeout=60)
+
+    assert process.returncode != 0
+    assert f"process {pids[0]} ended" in output
+    assert not Path(f"/proc/{pids[1]}").exists()
+
+
+def test_without_kafka_the_worker_says_where_it_looked_and_what_to_do(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    nowhere = KafkaSettings(broker="127.0.0.1:1")
+    code, output = Desk(tmp_path, nowhere, tiny_checkpoint).run("work", REVIEWPULSE_CONNECT_SECONDS="0.5")
+
+    assert code == 1
+    assert output.startswith("error: no Kafka answers at 127.0.0.1:1")
+    assert "reviewpulse broker" in output
+
+
+def test_a_file_that_was_cut_short_is_named_and_what_came_before_is_delivered(desk: Desk) -> None:
+    whole = gzip.compress(
+        b"".join(b'{"text": "review %d %s"}\n' % (n, os.urandom(40).hex().encode()) for n in range(2_000))
+    )
+    (desk.folder / "cut.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+
+    with desk.worker():
+        code, output = desk.run("publish", "cut.jsonl.gz")
+        wait_until(lambda: desk.count("predictions") > 500, "some hundred rows")
+
+    assert code == 1
+    assert "cut.jsonl.gz" in output
