@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Final
 
+from reviewpulse.text import readable
+
 NOTHING: Final = "\N{EN DASH}"
 
 _FARTHEST_MINUTES: Final = 14 * 60  # the zones of the world lie between UTC-12 and UTC+14
@@ -98,10 +100,10 @@ def rating(stars: float) -> str:
 
 
 def cut(text: str, characters: int) -> str:
-    """Return text on one line and no longer than this, with an ellipsis where it was cut.
+    """Return readable text on one line and no longer than this, with an ellipsis where it was cut.
 
-    >>> cut("good  enough", 20), cut("far too long", 8)
+    >>> cut("good<br />enough", 20), cut("far too long", 8)
     ('good enough', 'far too…')
     """
-    line = " ".join(text.split())
+    line = readable(text)
     return line if len(line) <= characters else line[: characters - 1].rstrip() + "\N{HORIZONTAL ELLIPSIS}"

@@ -29,11 +29,17 @@ DRAIN_SECONDS: Final = 10.0
 STOP_SECONDS: Final = 20.0
 
 
-class Progress(NamedTuple):
-    """How far the demo's own topic is stored: reviews scored, records not read yet."""
+SETTLE_SECONDS: Final = 1.5
+"""How old the store's view of the topic may be at most: the worker renews it every second."""
 
-    scored: int
-    lag: int
+
+class Progress(NamedTuple):
+    """How far the demo's own topic is stored: reviews scored, records not read yet, and when that was so."""
+
+    scored: int = 0
+    lag: int = 0
+    as_of: float = 0.0
+    """Seconds since 1970; the oldest of the partitions' times."""
 
 
 def run_demo(
@@ -111,6 +117,16 @@ class _Demo:
         if progress.lag:
             self._console.print(f"{progress.lag:,} reviews were not scored yet and went with the embedded broker")
 
+    def _drain(self, stop: Stop) -> None:
+        """Wait until the worker has stored all that the replay published, if it does so soon."""
+        published_at = time.time()
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while time.monotonic() < deadline and not stop.is_urgent and self._is_running("worker"):
+            progress = self._progress()
+            if progress.lag == 0 and progress.as_of > published_at + SETTLE_SECONDS:
+                return
+            time.sleep(0.2)
+
     def _start(self, name: str, arguments: list[str]) -> None:
         command = [sys.executable, "-m", "reviewpulse", *arguments]
         with (LOG_FOLDER / f"{name}.log").open("wb") as output:
@@ -143,15 +159,15 @@ class _Demo:
         try:
             engine = connect(self._store, writable=False)
         except StoreError:
-            return Progress(0, 0)
+            return Progress()
         mine = sa.select(sources.c.source_id).where(sources.c.cluster_id == self._cluster_id).scalar_subquery()
-        lag = sa.func.coalesce(sa.func.sum(offsets.c.high_watermark - offsets.c.next_offset), 0)
+        scored = sa.select(sa.func.count()).select_from(predictions).where(predictions.c.source_id == mine)
+        reached = sa.select(
+            sa.func.sum(offsets.c.high_watermark - offsets.c.next_offset), sa.func.min(offsets.c.updated_at_ms)
+        ).where(offsets.c.source_id == mine)
         try:
             with engine.connect() as connection:
-                scored = connection.scalar(
-                    sa.select(sa.func.count()).select_from(predictions).where(predictions.c.source_id == mine)
-                )
-                left = connection.scalar(sa.select(lag).where(offsets.c.source_id == mine))
+                lag, as_of_ms = connection.execute(reached).one()
+                return Progress(connection.scalar(scored) or 0, lag or 0, (as_of_ms or 0) / 1000)
         finally:
             engine.dispose()
-        return Progress(int(scored or 0), int(left or 0))

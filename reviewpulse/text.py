@@ -9,6 +9,7 @@ CLEANING_VERSION: Final = 1
 """Goes up with every change of what `clean` or `model_text` return; a checkpoint records its own."""
 
 _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,500}>|<!--.*?-->", re.DOTALL)
+_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _NOT_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060\ufeff\ud800-\udfff]")
 _SPACES = re.compile(r"\s+")
 
@@ -26,6 +27,17 @@ def clean(text: str) -> str:
     text = _NOT_TEXT.sub(" ", text)
     text = unicodedata.normalize("NFC", text)
     return _SPACES.sub(" ", text).strip()
+
+
+def readable(text: str) -> str:
+    """Return text to show to people: entities and line breaks resolved, any other markup left to be seen.
+
+    The caller shows it as text, never as markup.
+
+    >>> readable("Loud &amp; clear<br />Buy <b>two</b>")
+    'Loud & clear Buy <b>two</b>'
+    """
+    return _SPACES.sub(" ", _NOT_TEXT.sub(" ", _BREAK.sub(" ", html.unescape(html.unescape(text))))).strip()
 
 
 def model_text(title: str, text: str) -> str:

@@ -88,6 +88,9 @@ def _options(kafka: KafkaSettings, worker: WorkerSettings) -> dict[str, Any]:
         "broker_heartbeat_interval": worker.session_seconds / 6,
         "consumer_auto_offset_reset": "earliest",
         "producer_acks": -1,
+        # Else Faust waits, at a stop, for messages that the agent has no wish to begin; the worker itself
+        # waits for the batch in flight.
+        "stream_wait_empty": False,
         "topic_disable_leader": True,
         "topic_allow_declare": False,
         "web_enabled": False,

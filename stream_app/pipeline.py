@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from datetime import datetime
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -49,12 +49,13 @@ class Sinks(NamedTuple):
 class Pipeline:
     """Takes batches of one source through the model into the sinks, one batch at a time.
 
-    Blocking work (the model, the store, the look at Kafka's metadata) runs in the executor.
+    Blocking work (the model, the store, the look at Kafka's metadata) runs in the executor. The model
+    may still be loading when the pipeline is made: the first batch waits for it.
     """
 
     def __init__(
         self,
-        model: Model,
+        model: Future[Model],
         sinks: Sinks,
         executor: Executor,
         kafka: KafkaSettings,
@@ -119,15 +120,16 @@ class Pipeline:
         if not decoded.reviews:
             return Outcome([], decoded.rejected)
         texts = [model_text(review.title or "", review.text) for _, review in decoded.reviews]
-        rows = self._model.predict(texts)  # (reviews, 5)
-        return Outcome(self._label(decoded.reviews, rows), decoded.rejected)
+        model = self._model.result()
+        rows = model.predict(texts)  # (reviews, 5)
+        return Outcome(self._label(decoded.reviews, rows, model.card), decoded.rejected)
 
     def _label(
-        self, reviews: Sequence[tuple[Origin, Review]], rows: npt.NDArray[np.float32]
+        self, reviews: Sequence[tuple[Origin, Review]], rows: npt.NDArray[np.float32], card: Card
     ) -> list[tuple[Origin, Review, ScoredReview]]:
-        now, model = self._clock(), (self._model.card.name, self._model.card.version)
+        now = self._clock()
         return [
-            (origin, review, scored(review, row, model, now, origin))
+            (origin, review, scored(review, row, (card.name, card.version), now, origin))
             for (origin, review), row in zip(reviews, rows.tolist(), strict=True)
         ]
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Final
 
@@ -19,6 +19,9 @@ from stream_app.pipeline import OUTAGES, Model, Pipeline, Sinks
 from stream_app.store import PredictionStore
 
 log = logging.getLogger(__name__)
+
+THREADS: Final = 3
+"""One for the batch, one for the progress beside it, and at the start one that loads the model."""
 
 PROGRESS_SECONDS: Final = 1.0
 """How often the store is told how far the topic reaches."""
@@ -43,11 +46,10 @@ def run_worker(
     """
     ensure_topics(kafka)
     engine = connect(store.store, writable=True)
-    model = load(worker)
-    log.info("loaded checkpoint %s %s", model.card.name, model.card.version)
     source = SourceReader(kafka)
     try:
-        with ThreadPoolExecutor(2, thread_name_prefix="pipeline") as executor:
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="pipeline") as executor:
+            model = executor.submit(load, worker)  # seconds, in which the group is joined
             run = _Run(kafka, worker, model, PredictionStore(engine), source, executor)
             return asyncio.run(run.until_stopped())
     finally:
@@ -62,7 +64,7 @@ class _Run:
         self,
         kafka: KafkaSettings,
         worker: WorkerSettings,
-        model: Model,
+        model: Future[Model],
         store: PredictionStore,
         source: SourceReader,
         executor: ThreadPoolExecutor,
@@ -86,8 +88,10 @@ class _Run:
             retry_seconds=self._worker.retry_seconds,
             clock=lambda: datetime.now(UTC),
         )
+        loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self._end)
+            loop.add_signal_handler(number, self._end)
+        self._model.add_done_callback(lambda model: loop.call_soon_threadsafe(self._model_loaded, model))
         try:
             await self._until_over()
         finally:
@@ -110,6 +114,13 @@ class _Run:
         if not self._over.done():
             raise BrokerError(f"the Kafka client gave up: {self._app.crash_reason}")
         self._over.result()
+
+    def _model_loaded(self, model: Future[Model]) -> None:
+        error = model.exception()
+        if error is None:
+            log.info("loaded checkpoint %s %s", model.result().card.name, model.result().card.version)
+        else:
+            self._end(error)
 
     async def _resume(self) -> dict[int, int]:
         try:
@@ -138,7 +149,7 @@ class _Run:
             except Exception as exc:  # noqa: BLE001  # whatever it is, it ends the worker and is raised there
                 self._end(exc)
 
-    def _end(self, reason: Exception | None = None) -> None:
+    def _end(self, reason: BaseException | None = None) -> None:
         if self._over.done():
             return
         if reason is None:

@@ -1,8 +1,7 @@
 import asyncio
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 import sqlalchemy as sa
@@ -12,11 +11,10 @@ from reviewpulse.records import Origin, Source, decode_scored
 from reviewpulse.schema import connect, predictions, rejections
 from reviewpulse.settings import KafkaSettings
 from stream_app.batch import Message
-from stream_app.pipeline import Pipeline, Sinks
+from stream_app.pipeline import Model, Pipeline, Sinks
 from stream_app.store import PredictionStore
 from tests.stream_app.fakes import NOW, SOURCE, ListSender, StarModel, review_bytes
 
-T = TypeVar("T")
 KAFKA = KafkaSettings()
 
 
@@ -31,8 +29,11 @@ class Bench:
         self._executor = executor
 
     def pipeline(self, read_source: Callable[[], Source] | None = None, retry_seconds: float = 5) -> Pipeline:
+        """Return a pipeline whose model is loaded."""
+        model: Future[Model] = Future()
+        model.set_result(self.model)
         sinks = Sinks(self.sender, PredictionStore(self.engine), read_source or (lambda: self.source))
-        return Pipeline(self.model, sinks, self._executor, KAFKA, retry_seconds=retry_seconds, clock=lambda: NOW)
+        return Pipeline(model, sinks, self._executor, KAFKA, retry_seconds=retry_seconds, clock=lambda: NOW)
 
     def count(self, table: sa.Table) -> int:
         with self.engine.connect() as connection:
