@@ -97,9 +97,10 @@ class _Demo:
             if not is_shown and self._dashboard_answers():
                 is_shown = True
                 self._console.print(f"dashboard: {self._address}   (Ctrl-C stops everything)")
-            if not is_scoring and self._progress().scored:
+            if is_shown and not is_scoring and self._progress().scored:
                 is_scoring = True
-                self._console.print(f"first prediction {time.monotonic() - self._started:.1f} s after the start")
+                seconds = time.monotonic() - self._started
+                self._console.print(f"first prediction on the page {seconds:.1f} s after the start")
 
     def finish(self, stop: Stop) -> None:
         """Stop the replay, let the worker catch up, stop the rest, and say what was scored."""

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import msgspec
 
 from reviewpulse.labels import LABELS, Label, stars_of_label
-from reviewpulse.text import clean
+from reviewpulse.text import has_text
 
 LATEST_TIMESTAMP: Final = 253_402_300_799_000
 """The last second of the year 9999, in ms UTC: the latest time that Python's datetime holds."""
@@ -160,7 +160,7 @@ def to_milliseconds(moment: datetime) -> int:
 
 def _checked(review: Review) -> Review | None:
     """Return the review with its id, or None when no text is left after cleaning."""
-    if not clean(review.text):
+    if not has_text(review.text):
         return None
     return review if review.review_id else msgspec.structs.replace(review, review_id=_derived_id(review))
 

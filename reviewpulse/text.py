@@ -29,6 +29,15 @@ def clean(text: str) -> str:
     return _SPACES.sub(" ", text).strip()
 
 
+def has_text(text: str) -> bool:
+    """Return whether anything is left of a text after cleaning; quick for a text that begins with a letter.
+
+    >>> has_text(" fine"), has_text("<br />&nbsp;")
+    (True, False)
+    """
+    return text.lstrip()[:1].isalnum() or bool(clean(text))
+
+
 def readable(text: str) -> str:
     """Return text to show to people: entities and line breaks resolved, any other markup left to be seen.
 

@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -178,3 +179,19 @@ def test_a_file_that_was_cut_short_is_named_and_what_came_before_is_delivered(de
 
     assert code == 1
     assert "cut.jsonl.gz" in output
+
+
+def test_a_worker_told_to_stop_in_the_middle_stops_at_once_and_the_next_goes_on(desk: Desk) -> None:
+    ensure_topics(desk.kafka)
+    desk.send(*(b'{"text": "review %d"}' % number for number in range(2_000)))
+    with desk.worker(REVIEWPULSE_BATCH_REVIEWS="64"):
+        wait_until(lambda: desk.count("predictions") >= 64, "a batch")
+        started = time.monotonic()
+    assert time.monotonic() - started < 10
+    assert desk.count("predictions") < 2_000
+
+    with desk.worker():
+        wait_until(lambda: desk.count("predictions") >= 2_000, "2,000 rows")
+
+    event_ids = [headers["event_id"] for _, headers in desk.records(desk.kafka.predictions_topic)]
+    assert (len(event_ids), len(set(event_ids))) == (2_000, 2_000)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reviewpulse.text import clean
+from reviewpulse.text import clean, has_text
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,8 @@ def test_a_text_is_cleaned_to_what_a_reader_sees(text: str, cleaned: str) -> Non
 @given(st.text(alphabet=st.characters(exclude_characters="&<")))
 def test_cleaning_a_clean_text_changes_nothing(text: str) -> None:
     assert clean(clean(text)) == clean(text)
+
+
+@given(st.text())
+def test_has_text_agrees_with_cleaning(text: str) -> None:
+    assert has_text(text) == bool(clean(text))

@@ -1,0 +1,73 @@
+"""Writes the README's tables of commands and settings anew from the code."""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import get_args
+
+import typer.main
+from pydantic import SecretStr
+
+from reviewpulse.cli import app
+from reviewpulse.settings import ROOMS, RoomSettings
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def commands_table() -> str:
+    """Return a row for each command: its name and the first sentence of its help."""
+    group = typer.main.get_command(app)
+    names = group.commands  # type: ignore[attr-defined]  # typer's group has them
+    rows = [f"| `reviewpulse {name}` | {_first_line(command.help)} |" for name, command in names.items()]
+    return "\n".join(["| command | what it does |", "|---|---|", *rows])
+
+
+def settings_table() -> str:
+    """Return a row for each setting of each room: variable, default, meaning."""
+    rows = [row for room in ROOMS for row in _settings_rows(room)]
+    return "\n".join(["| variable | default | meaning |", "|---|---|---|", *rows])
+
+
+def _settings_rows(room: type[RoomSettings]) -> list[str]:
+    rows = []
+    for name, field in room.model_fields.items():
+        choices = [choice for choice in get_args(field.annotation) if isinstance(choice, str)]
+        meaning = (field.description or "") + (f": {', '.join(f'`{choice}`' for choice in choices)}" if choices else "")
+        default = "" if field.default is None or isinstance(field.default, SecretStr) else f"`{_plain(field.default)}`"
+        rows.append(f"| `REVIEWPULSE_{name.upper()}` | {default} | {meaning} |")
+    return rows
+
+
+def _plain(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _first_line(text: str | None) -> str:
+    return (text or "").strip().splitlines()[0]
+
+
+def renewed(readme: str) -> str:
+    """Return the README's text with the generated parts put in."""
+    for name, table in (("commands", commands_table()), ("settings", settings_table())):
+        pattern = re.compile(rf"(<!-- {name}: made by 'make readme' -->\n).*?(<!-- end -->)", re.DOTALL)
+        readme, found = pattern.subn(lambda match, table=table: f"{match[1]}{table}\n{match[2]}", readme)  # type: ignore[misc]
+        if found != 1:
+            sys.exit(f"README.md has no place for the table of {name}")
+    return readme
+
+
+def main() -> None:
+    """Write or check the README."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a table is out of date")
+    before = README.read_text()
+    after = renewed(before)
+    if not parser.parse_args().check:
+        README.write_text(after)
+    elif before != after:
+        sys.exit("the README's tables are out of date; run: make readme")
+
+
+if __name__ == "__main__":
+    main()
