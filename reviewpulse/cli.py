@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 import time
 from datetime import UTC, datetime
@@ -14,7 +15,15 @@ from rich.console import Console
 from rich.markup import escape
 
 from reviewpulse.errors import ReviewpulseError, SourceChangedError
-from reviewpulse.settings import DashboardSettings, KafkaSettings, ProducerSettings, StoreSettings, WorkerSettings, load
+from reviewpulse.settings import (
+    DashboardSettings,
+    KafkaSettings,
+    ProducerSettings,
+    StoreSettings,
+    WorkerSettings,
+    load,
+    unknown_variables,
+)
 
 log = logging.getLogger("reviewpulse")
 
@@ -43,8 +52,12 @@ def main() -> None:
     try:
         app()
     except ReviewpulseError as exc:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]error:[/] {escape(str(exc))}")
+        _show(exc)
         sys.exit(1)
+
+
+def _show(error: ReviewpulseError) -> None:
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]error:[/] {escape(str(error))}")
 
 
 @app.callback()
@@ -55,6 +68,8 @@ def _set_up(
     if not verbose:
         for name in QUIET_LIBRARIES:
             logging.getLogger(name).setLevel(logging.CRITICAL)
+    for name in unknown_variables(os.environ):
+        log.warning("%s is no setting and has no effect; the README lists them", name)
 
 
 @app.command()
@@ -77,11 +92,12 @@ def broker(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.")] = 9092,
 ) -> None:
     """Run the embedded broker: Kafka's protocol, loopback only, topics in memory and gone when it stops."""
-    from reviewpulse.broker import EmbeddedBroker, ensure_topics
+    from reviewpulse.broker import ensure_topics
+    from reviewpulse.embedded import EmbeddedBroker
     from reviewpulse.stopping import stop_on_signals
 
     with stop_on_signals() as stop, EmbeddedBroker(port) as running:
-        ensure_topics(load(KafkaSettings, broker=running.address))
+        ensure_topics(load(KafkaSettings, broker=running.address, security_protocol="PLAINTEXT"))
         typer.echo(f"broker at {running.address}; for the other commands: export REVIEWPULSE_BROKER={running.address}")
         while running.is_running and not stop.is_requested:
             time.sleep(0.1)
@@ -152,6 +168,8 @@ def work(
     ] = None,
 ) -> None:
     """Score the reviews topic: publish to the predictions topic, write the store, then acknowledge."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: _leave(0))  # until the worker has something to finish
     settings = load(WorkerSettings, checkpoint=checkpoint, threads=threads)
     if workers > 1:
         raise typer.Exit(_work_together(workers, settings))
@@ -163,13 +181,25 @@ def work(
         log.warning("%s; starting over with it", exc)
         logging.shutdown()
         os.execv(sys.executable, [sys.executable, "-m", "reviewpulse", *sys.argv[1:]])  # noqa: S606
+    except ReviewpulseError as exc:
+        _show(exc)
+        _leave(1)
+    _leave(0)
+
+
+def _leave(code: int) -> None:
+    """End the process at once: what was stored is stored, and a client's thread may wait for a Kafka that is gone."""
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(code)
 
 
 def _work_together(workers: int, settings: WorkerSettings) -> int:
     from stream_app.supervisor import run_workers
 
     threads = settings.threads or max((os.cpu_count() or 1) // workers, 1)
-    command = [sys.executable, "-m", "reviewpulse", "work", "--threads", str(threads)]
+    verbose = ["--verbose"] if logging.getLogger("faust").level == logging.NOTSET else []
+    command = [sys.executable, "-m", "reviewpulse", *verbose, "work", "--threads", str(threads)]
     return run_workers([*command, "--checkpoint", settings.checkpoint], workers)
 
 

@@ -1,5 +1,6 @@
 """The demo: embedded broker, worker, dashboard and a replay as child processes, and an orderly end."""
 
+import http.client
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import sqlalchemy as sa
 from rich.console import Console
 
 from reviewpulse import child
-from reviewpulse.broker import EmbeddedBroker, free_port
+from reviewpulse.embedded import EmbeddedBroker, free_port
 from reviewpulse.errors import ReviewpulseError, StoreError
 from reviewpulse.files import check_file
 from reviewpulse.schema import connect, offsets, predictions, sources
@@ -26,7 +27,9 @@ SAMPLE_RATE: Final = 20.0
 LOG_FOLDER: Final = Path("demo-logs")
 DRAIN_SECONDS: Final = 10.0
 """How long the worker has, after Ctrl-C, to score what was published: the broker forgets it afterwards."""
-STOP_SECONDS: Final = 20.0
+STOP_SECONDS: Final = 30.0
+URGENT_SECONDS: Final = 1.0
+"""How long a part has to stop, and how long after a second Ctrl-C."""
 
 
 SETTLE_SECONDS: Final = 1.5
@@ -36,9 +39,9 @@ SETTLE_SECONDS: Final = 1.5
 class Progress(NamedTuple):
     """How far the demo's own topic is stored: reviews scored, records not read yet, and when that was so."""
 
-    scored: int = 0
-    lag: int = 0
-    as_of: float = 0.0
+    scored: int
+    lag: int
+    as_of: float
     """Seconds since 1970; the oldest of the partitions' times."""
 
 
@@ -78,7 +81,11 @@ class _Demo:
         self._store = store
         self._console = console
         self._parts: dict[str, subprocess.Popen[bytes]] = {}
-        self._environment = os.environ | {"REVIEWPULSE_BROKER": broker.address, "REVIEWPULSE_STORE": store}
+        self._environment = os.environ | {
+            "REVIEWPULSE_BROKER": broker.address,
+            "REVIEWPULSE_SECURITY_PROTOCOL": "PLAINTEXT",
+            "REVIEWPULSE_STORE": store,
+        }
         self._started = time.monotonic()
 
     def start(self, replay: list[str]) -> None:
@@ -97,7 +104,8 @@ class _Demo:
             if not is_shown and self._dashboard_answers():
                 is_shown = True
                 self._console.print(f"dashboard: {self._address}   (Ctrl-C stops everything)")
-            if is_shown and not is_scoring and self._progress().scored:
+            progress = self._progress()
+            if is_shown and not is_scoring and progress and progress.scored:
                 is_scoring = True
                 seconds = time.monotonic() - self._started
                 self._console.print(f"first prediction on the page {seconds:.1f} s after the start")
@@ -105,15 +113,16 @@ class _Demo:
     def finish(self, stop: Stop) -> None:
         """Stop the replay, let the worker catch up, stop the rest, and say what was scored."""
         self._console.print("stopping ...")
-        self._stop("replay")
-        deadline = time.monotonic() + DRAIN_SECONDS
-        while (
-            time.monotonic() < deadline and not stop.is_urgent and self._progress().lag and self._is_running("worker")
-        ):
-            time.sleep(0.2)
-        for name in ("worker", "dashboard"):
-            self._stop(name)
+        try:
+            self._stop("replay", stop)
+            self._drain(stop)
+        finally:
+            for name in ("worker", "dashboard"):
+                self._stop(name, stop)
         progress = self._progress()
+        if progress is None:
+            self._console.print(f"nothing was scored: there is no store at {self._store} that can be read")
+            return
         self._console.print(f"{progress.scored:,} reviews scored in this demo; they lie in {self._store}")
         if progress.lag:
             self._console.print(f"{progress.lag:,} reviews were not scored yet and went with the embedded broker")
@@ -124,7 +133,7 @@ class _Demo:
         deadline = time.monotonic() + DRAIN_SECONDS
         while time.monotonic() < deadline and not stop.is_urgent and self._is_running("worker"):
             progress = self._progress()
-            if progress.lag == 0 and progress.as_of > published_at + SETTLE_SECONDS:
+            if progress and progress.lag == 0 and progress.as_of > published_at + SETTLE_SECONDS:
                 return
             time.sleep(0.2)
 
@@ -133,9 +142,9 @@ class _Demo:
         with (LOG_FOLDER / f"{name}.log").open("wb") as output:
             self._parts[name] = child.start(command, environment=self._environment, output=output)
 
-    def _stop(self, name: str) -> None:
+    def _stop(self, name: str, stop: Stop) -> None:
         if name in self._parts:
-            child.stop(self._parts[name], term_seconds=STOP_SECONDS)
+            child.stop(self._parts[name], term_seconds=URGENT_SECONDS if stop.is_urgent else STOP_SECONDS)
 
     def _is_running(self, name: str) -> bool:
         return name in self._parts and self._parts[name].poll() is None
@@ -149,26 +158,29 @@ class _Demo:
                 raise ReviewpulseError(f"the {name} ended with exit code {code}: {last[0]} (see {log_file})")
 
     def _dashboard_answers(self) -> bool:
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never by way of a proxy
         try:
-            urllib.request.urlopen(self._address, timeout=1).close()  # noqa: S310  # our own address
-        except OSError:
+            direct.open(self._address, timeout=1).close()
+        except (OSError, http.client.HTTPException):
             return False
         return True
 
-    def _progress(self) -> Progress:
-        """Return how far this demo's broker is stored; nothing yet while there is no store."""
-        try:
-            engine = connect(self._store, writable=False)
-        except StoreError:
-            return Progress()
+    def _progress(self) -> Progress | None:
+        """Return how far this demo's broker is stored, None while there is no store that can be read."""
         mine = sa.select(sources.c.source_id).where(sources.c.cluster_id == self._cluster_id).scalar_subquery()
         scored = sa.select(sa.func.count()).select_from(predictions).where(predictions.c.source_id == mine)
         reached = sa.select(
             sa.func.sum(offsets.c.high_watermark - offsets.c.next_offset), sa.func.min(offsets.c.updated_at_ms)
         ).where(offsets.c.source_id == mine)
         try:
+            engine = connect(self._store, writable=False)
+        except StoreError:
+            return None
+        try:
             with engine.connect() as connection:
                 lag, as_of_ms = connection.execute(reached).one()
                 return Progress(connection.scalar(scored) or 0, lag or 0, (as_of_ms or 0) / 1000)
+        except sa.exc.SQLAlchemyError:
+            return None
         finally:
             engine.dispose()

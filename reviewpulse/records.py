@@ -15,8 +15,12 @@ LATEST_TIMESTAMP: Final = 253_402_300_799_000
 
 _EVENTS: Final = uuid.UUID("6f3c0f6e-6f0b-5c1e-9d56-8d2f3c9a7b11")
 
+LONGEST_ID: Final = 512
+"""Characters of a review_id: it is the key of the prediction, which must stay a small record."""
+
 Rating = Annotated[float, msgspec.Meta(ge=1, le=5)]
 Timestamp = Annotated[int, msgspec.Meta(ge=0, le=LATEST_TIMESTAMP)]
+ReviewId = Annotated[str, msgspec.Meta(max_length=LONGEST_ID)]
 Probabilities = tuple[float, float, float, float, float]
 
 
@@ -24,7 +28,7 @@ class Review(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One product review, in the names of Amazon Reviews 2023; only `text` is required."""
 
     text: str
-    review_id: str | None = None
+    review_id: ReviewId | None = None
     title: str | None = None
     rating: Rating | None = None
     asin: str | None = None

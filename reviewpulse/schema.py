@@ -139,7 +139,11 @@ def _cause(exc: BaseException) -> str:
 
 
 def _cure(writable: bool) -> str:
-    return "" if writable else "; the worker makes it: run 'reviewpulse work' or 'reviewpulse demo' first"
+    return (
+        "; does its folder exist, and may you write there?"
+        if writable
+        else "; the worker makes it: run 'reviewpulse work' or 'reviewpulse demo' first"
+    )
 
 
 def _sqlite_engine(url: URL, writable: bool) -> sa.Engine:

@@ -1,5 +1,6 @@
 """One frozen settings class per room; each field is read from REVIEWPULSE_<NAME> when the class is made."""
 
+from collections.abc import Iterable
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError
@@ -35,6 +36,11 @@ class KafkaSettings(RoomSettings):
     partitions: Annotated[int, Field(ge=1, description="partitions of a topic that has to be created")] = 4
     replication_factor: Annotated[int, Field(ge=1, description="copies of a topic that has to be created")] = 1
     connect_seconds: Annotated[float, Field(gt=0, description="how long to try to reach Kafka")] = 10.0
+
+    @property
+    def addresses(self) -> list[str]:
+        """Kafka's addresses one by one."""
+        return [address.strip() for address in self.broker.split(",") if address.strip()]
 
     @property
     def topics(self) -> tuple[str, str, str]:
@@ -86,6 +92,12 @@ ROOMS: tuple[type[RoomSettings], ...] = (
     WorkerSettings,
     DashboardSettings,
 )
+
+
+def unknown_variables(environment: Iterable[str]) -> list[str]:
+    """Return the names of the environment that begin like a setting and are none."""
+    known = {f"REVIEWPULSE_{name.upper()}" for room in ROOMS for name in room.model_fields}
+    return sorted(name for name in environment if name.startswith("REVIEWPULSE_") and name not in known)
 
 
 S = TypeVar("S", bound=RoomSettings)

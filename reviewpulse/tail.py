@@ -40,10 +40,14 @@ class TailRecord(NamedTuple):
     headers: dict[str, str]
 
     def as_json(self, followed: Followed) -> bytes:
-        """Return the record as one line of JSON: the value itself, or for a reject its raw text and headers."""
+        """Return the record as one line of JSON: its value where that is JSON, else the raw text and the place."""
         if followed != "rejected":
-            return (self.value or b"null").replace(b"\n", b" ")
-        return msgspec.json.encode({**self.headers, "raw": self.text})
+            try:
+                return msgspec.json.format(self.value or b"", indent=0)
+            except msgspec.DecodeError:
+                pass
+        place = {"partition": self.partition, "offset": self.offset}
+        return msgspec.json.encode({**self.headers, **place, "raw": self.text})
 
     @property
     def text(self) -> str | None:
@@ -91,7 +95,7 @@ def _place(consumer: KafkaConsumer, topic: str, kafka: KafkaSettings, *, from_be
 
 
 def _tail_record(record: ConsumerRecord) -> TailRecord:
-    headers = {name: value.decode(errors="replace") for name, value in record.headers}
+    headers = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
     return TailRecord(record.partition, record.offset, record.value, headers)
 
 

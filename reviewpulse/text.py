@@ -8,7 +8,12 @@ from typing import Final
 CLEANING_VERSION: Final = 1
 """Goes up with every change of what `clean` or `model_text` return; a checkpoint records its own."""
 
-_TAG = re.compile(r"</?[a-zA-Z][^<>]{0,500}>|<!--.*?-->", re.DOTALL)
+LONGEST_TEXT: Final = 20_000
+"""Characters of a text that are looked at: many times what a model reads, and few enough that no text, however
+long or hostile, holds up the stream."""
+
+_TAG = re.compile(r"</?[a-zA-Z][^<>]{0,500}>|<!--[^>]{0,500}-->")
+_HUGE_REFERENCE = re.compile(r"&#[xX]?[0-9a-fA-F]{8,};?")  # no character has such a number; html.unescape raises
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _NOT_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060\ufeff\ud800-\udfff]")
 _SPACES = re.compile(r"\s+")
@@ -18,11 +23,12 @@ def clean(text: str) -> str:
     r"""Return text as a reader sees it: no tags, entities, control characters or runs of spaces.
 
     Entities are resolved twice, since shops ship them escaped twice; a `<` that opens no tag stays.
+    What lies behind the first LONGEST_TEXT characters is left out.
 
     >>> clean("Great&nbsp;sound<br />not &amp;#34;loud&amp;#34;\x00 <3")
     'Great sound not "loud" <3'
     """
-    text = html.unescape(html.unescape(text))
+    text = _unescape(text[:LONGEST_TEXT])
     text = _TAG.sub(" ", text)
     text = _NOT_TEXT.sub(" ", text)
     text = unicodedata.normalize("NFC", text)
@@ -46,7 +52,7 @@ def readable(text: str) -> str:
     >>> readable("Loud &amp; clear<br />Buy <b>two</b>")
     'Loud & clear Buy <b>two</b>'
     """
-    return _SPACES.sub(" ", _NOT_TEXT.sub(" ", _BREAK.sub(" ", html.unescape(html.unescape(text))))).strip()
+    return _SPACES.sub(" ", _NOT_TEXT.sub(" ", _BREAK.sub(" ", _unescape(text[:LONGEST_TEXT])))).strip()
 
 
 def model_text(title: str, text: str) -> str:
@@ -59,3 +65,9 @@ def model_text(title: str, text: str) -> str:
     """
     title, text = clean(title), clean(text)
     return f"{title} | {text}" if title and text else title or text
+
+
+def _unescape(text: str) -> str:
+    for _ in range(2):
+        text = html.unescape(_HUGE_REFERENCE.sub(" ", text))
+    return text

@@ -3,9 +3,11 @@
 import ssl
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import faust
+from aiokafka.errors import KafkaError
+from faust.exceptions import ProducerSendError
 from faust.streams import Stream
 from faust.transport.drivers import aiokafka as driver
 from faust.types import EventT, StreamT
@@ -13,6 +15,12 @@ from faust.types import EventT, StreamT
 from reviewpulse.broker import ssl_context
 from reviewpulse.settings import KafkaSettings, WorkerSettings
 from stream_app.batch import Message
+
+PUBLISH_SECONDS: Final = 20.0
+"""How long Kafka may take to confirm one attempt at publishing a batch."""
+
+MOST_BYTES: Final = 100_000_000
+"""Of one record: the broker's own limit is the one that counts."""
 
 Resume = Callable[[], Awaitable[Mapping[int, int]]]
 Process = Callable[[Sequence[Message]], Awaitable[None]]
@@ -56,8 +64,11 @@ class ScoringApp(faust.App):
     async def send_record(
         self, topic: str, key: bytes, value: bytes | None, headers: list[tuple[str, bytes]]
     ) -> Awaitable[object]:
-        """Hand one record to the producer; the awaitable ends when Kafka has it."""
-        delivery: Awaitable[object] = await self.producer.send(topic, key, value, None, None, headers)
+        """Hand one record to the producer; the awaitable ends when Kafka has it. Raises aiokafka's KafkaError."""
+        try:
+            delivery: Awaitable[object] = await self.producer.send(topic, key, value, None, None, headers)
+        except ProducerSendError as exc:
+            raise exc.__cause__ or KafkaError(str(exc)) from exc
         return delivery
 
     def high_watermarks(self) -> dict[int, int]:
@@ -82,12 +93,14 @@ def _message(event: EventT[bytes]) -> Message:
 def _options(kafka: KafkaSettings, worker: WorkerSettings) -> dict[str, Any]:
     """Return Faust's configuration: no web server, no tables, no topics of its own."""
     return {
-        "broker": [f"kafka://{address}" for address in kafka.broker.split(",")],
+        "broker": [f"kafka://{address}" for address in kafka.addresses],
         "broker_credentials": _credentials(kafka),
         "broker_session_timeout": worker.session_seconds,
         "broker_heartbeat_interval": worker.session_seconds / 6,
         "consumer_auto_offset_reset": "earliest",
         "producer_acks": -1,
+        "producer_request_timeout": PUBLISH_SECONDS,
+        "producer_max_request_size": MOST_BYTES,
         # Else Faust waits, at a stop, for messages that the agent has no wish to begin; the worker itself
         # waits for the batch in flight.
         "stream_wait_empty": False,
@@ -95,7 +108,7 @@ def _options(kafka: KafkaSettings, worker: WorkerSettings) -> dict[str, Any]:
         "topic_allow_declare": False,
         "web_enabled": False,
         "autodiscover": False,
-        "datadir": tempfile.gettempdir(),
+        "datadir": tempfile.mkdtemp(prefix="reviewpulse-"),
     }
 
 

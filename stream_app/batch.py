@@ -37,12 +37,13 @@ class Outcome(NamedTuple):
 
 
 def unseen(messages: Iterable[Message], next_offsets: Mapping[int, int]) -> list[Message]:
-    """Return the messages that are not stored yet: those at or after their partition's next offset.
+    """Return the messages that are not stored yet, each once: those at or after their partition's next offset.
 
-    >>> unseen([Message(0, 4, b"old"), Message(0, 5, b"new")], {0: 5})
+    >>> unseen([Message(0, 4, b"old"), Message(0, 5, b"new"), Message(0, 5, b"new")], {0: 5})
     [Message(partition=0, offset=5, value=b'new')]
     """
-    return [message for message in messages if message.offset >= next_offsets.get(message.partition, 0)]
+    places = {(message.partition, message.offset): message for message in messages}
+    return [message for place, message in places.items() if place[1] >= next_offsets.get(place[0], 0)]
 
 
 def decode_batch(source: Source, messages: Sequence[Message]) -> Decoded:

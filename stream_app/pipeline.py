@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from datetime import datetime
@@ -10,14 +11,22 @@ from typing import NamedTuple, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 from aiokafka.errors import KafkaError
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_delay, wait_exponential
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    stop_after_delay,
+    stop_any,
+    stop_when_event_set,
+    wait_exponential,
+)
 
 from reviewpulse.card import Card
 from reviewpulse.errors import BrokerError, SourceChangedError, StoreError
 from reviewpulse.records import Origin, Review, ScoredReview, Source, scored
 from reviewpulse.settings import KafkaSettings
 from reviewpulse.text import model_text
-from stream_app.batch import Decoded, Message, Outcome, decode_batch, unseen
+from stream_app.batch import Message, Outcome, decode_batch, unseen
 from stream_app.store import PredictionStore
 from stream_app.topics import Sender, publish
 
@@ -26,7 +35,8 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 OUTAGES = (BrokerError, StoreError, KafkaError, OSError)
-"""Errors of the world around us: retried in place. Anything else is a defect and stops the worker at once."""
+"""Errors of the world around us, time-outs among them: retried in place. Anything else is a defect and stops the
+worker at once."""
 
 
 class Model(Protocol):
@@ -49,8 +59,8 @@ class Sinks(NamedTuple):
 class Pipeline:
     """Takes batches of one source through the model into the sinks, one batch at a time.
 
-    Blocking work (the model, the store, the look at Kafka's metadata) runs in the executor. The model
-    may still be loading when the pipeline is made: the first batch waits for it.
+    Blocking work (decoding, the model, the store, the look at Kafka's metadata) runs in the executor.
+    The model may still be loading when the pipeline is made: the first batch waits for it.
     """
 
     def __init__(
@@ -61,6 +71,7 @@ class Pipeline:
         kafka: KafkaSettings,
         *,
         retry_seconds: float,
+        publish_seconds: float,
         clock: Callable[[], datetime],
     ) -> None:
         self._model = model
@@ -68,10 +79,12 @@ class Pipeline:
         self._executor = executor
         self._kafka = kafka
         self._retry_seconds = retry_seconds
+        self._publish_seconds = publish_seconds
         self._clock = clock
         self._source: Source | None = None
         self._source_id = 0
         self._next_offsets: dict[int, int] = {}
+        self._is_ending = threading.Event()
         self.scored_reviews = 0
         self.idle = asyncio.Lock()
         """Held while a batch is in flight, or while it is looked up where to read on."""
@@ -83,7 +96,7 @@ class Pipeline:
         """
         async with self.idle:
             await self._retried(self._check_source)
-            self._next_offsets = await self._in_executor(self._sinks.store.next_offsets, self._source_id)
+            self._next_offsets = await self._retried(self._in_executor, self._sinks.store.next_offsets, self._source_id)
             return self._next_offsets
 
     async def process(self, messages: Sequence[Message], high_watermarks: Mapping[int, int]) -> None:
@@ -96,27 +109,34 @@ class Pipeline:
             fresh = unseen(messages, self._next_offsets)
             if not fresh:
                 return
-            await self._retried(self._check_source)
-            assert self._source is not None  # noqa: S101  # resume() comes first
-            outcome = await self._in_executor(self._score, decode_batch(self._source, fresh))
-            await self._retried(publish, outcome, self._sinks.send, self._kafka)
+            source = await self._retried(self._check_source)
+            outcome = await self._in_executor(self._score, source, fresh)
+            await self._retried(self._publish, outcome)
             await self._retried(self._store, outcome, high_watermarks)
-            self._next_offsets |= outcome.next_offsets
+            self._next_offsets = {**self._next_offsets, **outcome.next_offsets}
+
+    def give_up_retrying(self) -> None:
+        """Let a batch that is in an outage fail at its next attempt: the worker is to stop."""
+        self._is_ending.set()
 
     async def note_progress(self, high_watermarks: Mapping[int, int]) -> None:
-        """Record in the store how far the assigned partitions reach; raises SourceChangedError like process."""
+        """Record in the store how far the assigned partitions reach; one attempt. Raises like process."""
         async with self.idle:
             await self._check_source()
             await self._in_executor(self._sinks.store.note_progress, self._source_id, high_watermarks, self._clock())
 
-    async def _check_source(self) -> None:
+    async def _check_source(self) -> Source:
+        """Return the source, registered in the store; raises SourceChangedError when it is another than before."""
         source = await self._in_executor(self._sinks.read_source)
         if self._source is None:
-            self._source, self._source_id = source, await self._in_executor(self._sinks.store.register, source)
+            self._source_id = await self._in_executor(self._sinks.store.register, source)
+            self._source = source
         elif source != self._source:
             raise SourceChangedError(f"topic {source.topic} was made anew: its id is {source.topic_id}")
+        return source
 
-    def _score(self, decoded: Decoded) -> Outcome:
+    def _score(self, source: Source, messages: Sequence[Message]) -> Outcome:
+        decoded = decode_batch(source, messages)
         if not decoded.reviews:
             return Outcome([], decoded.rejected)
         texts = [model_text(review.title or "", review.text) for _, review in decoded.reviews]
@@ -133,6 +153,9 @@ class Pipeline:
             for (origin, review), row in zip(reviews, rows.tolist(), strict=True)
         ]
 
+    async def _publish(self, outcome: Outcome) -> None:
+        await asyncio.wait_for(publish(outcome, self._sinks.send, self._kafka), self._publish_seconds)
+
     async def _store(self, outcome: Outcome, high_watermarks: Mapping[int, int]) -> None:
         self.scored_reviews += await self._in_executor(
             self._sinks.store.write, self._source_id, outcome, self._clock(), high_watermarks
@@ -141,18 +164,26 @@ class Pipeline:
     async def _in_executor(self, call: Callable[..., T], *args: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, call, *args)
 
-    async def _retried(self, attempt: Callable[..., Coroutine[None, None, None]], *args: object) -> None:
-        """Run a coroutine function until it succeeds; what is no outage, or lasts too long, is raised as it came."""
+    async def _retried(self, attempt: Callable[..., Coroutine[None, None, T]], *args: object) -> T:
+        """Run a coroutine function until it succeeds; a defect is raised as it came, an outage that lasts as ours."""
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(OUTAGES),
-            stop=stop_after_delay(self._retry_seconds),
+            stop=stop_any(stop_after_delay(self._retry_seconds), stop_when_event_set(self._is_ending)),
             wait=wait_exponential(multiplier=0.1, max=5),
             before_sleep=_say_once,
             reraise=True,
         )
-        await retrying(attempt, *args)
+        try:
+            return await retrying(attempt, *args)
+        except (KafkaError, OSError) as exc:
+            said = str(exc) or type(exc).__name__
+            raise BrokerError(
+                f"Kafka at {self._kafka.broker} did not take a batch for {self._retry_seconds:g} s ({said}); "
+                "nothing is lost: start the worker again when Kafka answers"
+            ) from exc
 
 
 def _say_once(state: RetryCallState) -> None:
     if state.attempt_number == 1 and state.outcome is not None:
-        log.warning("outage, trying again until it is over: %s", state.outcome.exception())
+        error = state.outcome.exception()
+        log.warning("outage, trying again until it is over: %s", str(error) or type(error).__name__)

@@ -9,16 +9,19 @@ from types import FrameType
 
 from reviewpulse import child
 
+ORDERLY = (0, -signal.SIGTERM)
+"""Exit codes of a worker that was told to stop; the second, before it had begun to listen."""
+
 log = logging.getLogger(__name__)
 
-STOP_SECONDS = 20.0
+STOP_SECONDS = 30.0
 """How long the workers have for the batch in flight before they are killed."""
 
 
 def run_workers(command: Sequence[str], workers: int) -> int:
     """Run a command so many times until SIGTERM or SIGINT, or until one of them ends, and stop them all.
 
-    Returns 0 after an orderly stop, else the exit code of the worker that ended by itself.
+    Returns 0 after an orderly stop, 1 when a worker ended by itself or had to be killed.
     """
     is_told_to_stop = False
 
@@ -27,21 +30,22 @@ def run_workers(command: Sequence[str], workers: int) -> int:
         is_told_to_stop = True
 
     before = {number: signal.signal(number, tell) for number in (signal.SIGTERM, signal.SIGINT)}
-    children = [child.start(command) for _ in range(workers)]
-    log.info("started %d workers: processes %s", workers, ", ".join(str(process.pid) for process in children))
+    children: list[subprocess.Popen[bytes]] = []
     try:
+        children += (child.start(command) for _ in range(workers))
+        log.info("started %d workers: processes %s", workers, ", ".join(str(process.pid) for process in children))
         while not is_told_to_stop and all(process.poll() is None for process in children):
             time.sleep(0.1)
-        failed = [process for process in children if process.poll()]
+        ended = [process for process in children if process.poll() is not None]
     finally:
         _stop_all(children)
         for number, handler in before.items():
             signal.signal(number, handler)
     if is_told_to_stop:
-        return max(abs(int(process.returncode)) for process in children)
-    for process in failed:
+        return 0 if all(process.returncode in ORDERLY for process in children) else 1
+    for process in ended:
         log.error("worker process %d ended with exit code %d; stopped the others", process.pid, process.returncode)
-    return int(failed[0].returncode) if failed else 1
+    return 1
 
 
 def _stop_all(children: Sequence[subprocess.Popen[bytes]]) -> None:

@@ -1,12 +1,18 @@
 """The topics that the worker writes: predictions and rejected records, each awaited until Kafka has it."""
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable
-from typing import Protocol
+from typing import Final, Protocol
+
+from aiokafka.errors import MessageSizeTooLargeError
 
 from reviewpulse.records import Origin, Rejected
 from reviewpulse.settings import KafkaSettings
 from stream_app.batch import Outcome
+
+LONGEST_REASON: Final = 500
+"""Characters of a reason in a header."""
 
 Headers = list[tuple[str, bytes]]
 
@@ -26,11 +32,22 @@ async def publish(outcome: Outcome, send: Sender, kafka: KafkaSettings) -> None:
         )
         for origin, _, prediction in outcome.scored
     ]
-    deliveries += [
-        await send(kafka.rejected_topic, origin.event_id.encode(), record.raw, rejection_headers(origin, record))
-        for origin, record in outcome.rejected
-    ]
-    await asyncio.gather(*deliveries)
+    rejections = [_publish_rejection(origin, record, send, kafka) for origin, record in outcome.rejected]
+    await asyncio.gather(*deliveries, *rejections)
+
+
+async def _publish_rejection(origin: Origin, record: Rejected, send: Sender, kafka: KafkaSettings) -> None:
+    """Publish one rejected record; one that its headers make too large for Kafka goes without its bytes."""
+    key, headers = origin.event_id.encode(), rejection_headers(origin, record)
+    try:
+        await (await send(kafka.rejected_topic, key, record.raw, headers))
+    except MessageSizeTooLargeError:
+        raw = record.raw or b""
+        headers += [
+            ("value_bytes", str(len(raw)).encode()),
+            ("value_sha256", hashlib.sha256(raw).hexdigest().encode()),
+        ]
+        await (await send(kafka.rejected_topic, key, None, headers))
 
 
 def prediction_headers(origin: Origin) -> Headers:
@@ -42,7 +59,7 @@ def rejection_headers(origin: Origin, record: Rejected) -> Headers:
     """Return the headers of a rejected record: its event id, why, and where it came from."""
     return [
         ("event_id", origin.event_id.encode()),
-        ("reason", record.reason.encode(errors="replace")),
+        ("reason", record.reason[:LONGEST_REASON].encode(errors="replace")),
         ("source_topic", origin.source.topic.encode()),
         ("source_topic_id", origin.source.topic_id.encode()),
         ("source_partition", str(origin.partition).encode()),

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from reviewpulse import child
-from reviewpulse.broker import ensure_topics, free_port
+from reviewpulse.broker import ensure_topics
+from reviewpulse.embedded import free_port
 from reviewpulse.errors import BrokerError
 from reviewpulse.settings import KafkaSettings, load
 

@@ -80,6 +80,16 @@ def test_lag_sums_partitions_of_the_newest_source_of_each_topic(store: StoreBuil
     assert read_snapshot(store.engine, NOW, WINDOW_SECONDS).lag == Lag(10, 3, ago(2))
 
 
+def test_lag_is_of_the_source_that_a_worker_spoke_of_last_even_if_a_newer_one_was_seen_between(
+    store: StoreBuilder,
+) -> None:
+    production, demo = store.add_source("production"), store.add_source("demo")
+    store.set_offsets(demo, [(0, 7)], ago(300))
+    store.set_offsets(production, [(0, 500)], ago(1))
+
+    assert read_snapshot(store.engine, NOW, WINDOW_SECONDS).lag == Lag(500, 1, ago(1))
+
+
 def test_a_watermark_older_than_the_offset_does_not_hide_another_partitions_lag(store: StoreBuilder) -> None:
     store.set_offsets(store.add_source("t1"), [(10, 4), (5, 8)], NOW)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from reviewpulse.broker import EmbeddedBroker
+from reviewpulse.embedded import EmbeddedBroker
 from reviewpulse.settings import KafkaSettings, load
 from tests.brokers import apache_kafka
 

@@ -1,6 +1,7 @@
 """Runs `reviewpulse ...` in processes of its own, as a user does, and looks at what they leave."""
 
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -25,6 +26,7 @@ class Desk:
         self.folder = folder
         self.kafka = kafka
         self.store = folder / "store.db"
+        self._processes: list[subprocess.Popen[bytes]] = []
         self.environment = os.environ | {
             "REVIEWPULSE_BROKER": kafka.broker,
             "REVIEWPULSE_REVIEWS_TOPIC": kafka.reviews_topic,
@@ -37,33 +39,56 @@ class Desk:
             "NO_COLOR": "1",
         }
 
-    def start(self, *arguments: str, **settings: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, **settings: str) -> subprocess.Popen[bytes]:
         """Start `reviewpulse` with these arguments; settings are more environment variables."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "reviewpulse", *arguments],
-            cwd=self.folder,
-            env=self.environment | settings,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        with self._output(len(self._processes)).open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "reviewpulse", *arguments],
+                cwd=self.folder,
+                env=self.environment | settings,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        self._processes.append(process)
+        return process
+
+    def output_of(self, process: subprocess.Popen[bytes]) -> str:
+        """Return what a process has said so far, on standard output and standard error."""
+        return self._output(self._processes.index(process)).read_text()
+
+    def _output(self, number: int) -> Path:
+        return self.folder / f"output-{number}.txt"
+
+    def clear(self) -> None:
+        """End what a failed test left running."""
+        for process in self._processes:
+            process.kill()
+            process.wait()
 
     def run(self, *arguments: str, **settings: str) -> tuple[int, str]:
         """Run `reviewpulse` to its end and return its exit code and output."""
         process = self.start(*arguments, **settings)
-        output, _ = process.communicate(timeout=WAIT_SECONDS)
-        return process.returncode, output
+        return process.wait(WAIT_SECONDS), self.output_of(process)
 
     @contextmanager
-    def worker(self, *arguments: str, **settings: str) -> Iterator[subprocess.Popen[str]]:
+    def worker(self, *arguments: str, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
         """Run a worker during a block, then stop it and see that it ended in order."""
         process = self.start("work", *arguments, **settings)
         try:
             yield process
         finally:
             process.send_signal(signal.SIGTERM)
-            output, _ = process.communicate(timeout=WAIT_SECONDS)
-        assert process.returncode == 0, output
+            code = process.wait(WAIT_SECONDS)
+        assert code == 0, self.output_of(process)
+
+    def is_reading(self, worker: subprocess.Popen[bytes]) -> bool:
+        """Return whether a worker has joined the group."""
+        return "reading topic" in self.output_of(worker)
+
+    def scored_by(self, worker: subprocess.Popen[bytes]) -> int:
+        """Return how many reviews a worker that has stopped says it scored."""
+        (scored,) = re.findall(r"stopped; scored (\d+) reviews", self.output_of(worker))
+        return int(scored)
 
     def query(self, statement: str) -> list[tuple[object, ...]]:
         """Return the rows of a statement on the store; none while the store is not there yet."""

@@ -3,19 +3,22 @@
 import re
 import signal
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from reviewpulse.broker import free_port
+from reviewpulse.embedded import free_port
 from reviewpulse.settings import KafkaSettings
 from tests.integration.processes import Desk, wait_until
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path, KafkaSettings(), Path("default"))
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    desk = Desk(tmp_path, KafkaSettings(), Path("default"))
+    yield desk
+    desk.clear()
 
 
 def play(desk: Desk, *arguments: str, at_least: int) -> str:
@@ -24,11 +27,13 @@ def play(desk: Desk, *arguments: str, at_least: int) -> str:
     demo = desk.start("demo", *arguments, "--port", str(port))
     try:
         wait_until(lambda: desk.count("predictions") >= at_least or demo.poll() is not None, f"{at_least} rows")
+        assert demo.poll() is None, desk.output_of(demo)
         parts = psutil.Process(demo.pid).children(recursive=True)
         page = urllib.request.urlopen(f"http://127.0.0.1:{port}").read()
     finally:
         demo.send_signal(signal.SIGINT)
-        output, _ = demo.communicate(timeout=60)
+        demo.wait(60)
+    output = desk.output_of(demo)
     assert demo.returncode == 0, output
     assert b"reviewpulse" in page
     assert len(parts) >= 4

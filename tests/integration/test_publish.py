@@ -16,7 +16,8 @@ from kafka import KafkaConsumer
 
 from producer.publish import PublishOptions, run
 from producer.sample import sample_path
-from reviewpulse.broker import EmbeddedBroker, client_options
+from reviewpulse.broker import client_options
+from reviewpulse.embedded import EmbeddedBroker
 from reviewpulse.errors import BrokerError
 from reviewpulse.records import Review, decode_review
 from reviewpulse.settings import KafkaSettings, ProducerSettings

@@ -3,8 +3,10 @@
 import gzip
 import json
 import os
+import re
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,8 +20,10 @@ REAL_REVIEWS = Path(__file__).parents[3] / "shared" / "data" / "Gift_Cards.jsonl
 
 
 @pytest.fixture
-def desk(tmp_path: Path, kafka: KafkaSettings, tiny_checkpoint: Path) -> Desk:
-    return Desk(tmp_path, kafka, tiny_checkpoint)
+def desk(tmp_path: Path, kafka: KafkaSettings, tiny_checkpoint: Path) -> Iterator[Desk]:
+    desk = Desk(tmp_path, kafka, tiny_checkpoint)
+    yield desk
+    desk.clear()
 
 
 @pytest.fixture(scope="session")
@@ -86,20 +90,21 @@ def test_broken_lines_of_a_file_end_in_the_rejects_file(desk: Desk) -> None:
 
 def test_a_killed_worker_loses_nothing_and_stores_nothing_twice(desk: Desk) -> None:
     ensure_topics(desk.kafka)
-    desk.send(*(b'{"text": "review %d"}' % number for number in range(3_000)))
-    for kill_at in (1, 1_000, 2_000):
-        process = desk.start("work", REVIEWPULSE_BATCH_REVIEWS="64")
+    desk.send(*(b'{"text": "review %d"}' % number for number in range(5_000)))
+    for kill_at in (1, 1_000):
+        process = desk.start("work", REVIEWPULSE_BATCH_REVIEWS="16")
         wait_until(lambda at=kill_at: desk.count("predictions") >= at, f"{kill_at} rows")  # type: ignore[misc]
         process.send_signal(signal.SIGKILL)
         process.communicate()
+        assert desk.count("predictions") < 5_000, "the kill came too late to prove anything"
 
     with desk.worker():
-        wait_until(lambda: desk.count("predictions") >= 3_000, "3,000 rows")
+        wait_until(lambda: desk.count("predictions") >= 5_000, "5,000 rows")
 
-    assert desk.count("predictions") == 3_000
-    assert desk.query("SELECT sum(reviews) FROM sentiment_by_second") == [(3_000,)]
+    assert desk.count("predictions") == 5_000
+    assert desk.query("SELECT sum(reviews) FROM sentiment_by_second") == [(5_000,)]
     event_ids = {headers["event_id"] for _, headers in desk.records(desk.kafka.predictions_topic)}
-    assert len(event_ids) == 3_000
+    assert len(event_ids) == 5_000
 
 
 def test_a_topic_made_anew_is_read_from_its_start_by_the_running_worker(desk: Desk) -> None:
@@ -131,30 +136,47 @@ def make_topics_again(kafka: KafkaSettings) -> None:
     wait_until(is_made, "the topic is there again", seconds=20)
 
 
-def test_two_workers_share_the_partitions_and_one_store(desk: Desk) -> None:
+def test_a_worker_that_joins_and_leaves_under_load_loses_nothing_and_stores_nothing_twice(desk: Desk) -> None:
     ensure_topics(desk.kafka)
-    with desk.worker("--workers", "2"):
-        desk.send(*(b'{"text": "review %d"}' % number for number in range(1_000)))
-        wait_until(lambda: desk.count("predictions") >= 1_000, "1,000 rows")
+    reviews = [b'{"text": "review %d"}' % number for number in range(3_000)]
+    settings = {"REVIEWPULSE_BATCH_REVIEWS": "16"}
+    with desk.worker(**settings) as first:
+        desk.send(*reviews[:1_500])
+        wait_until(lambda: desk.count("predictions") >= 16, "a batch")
+        with desk.worker(**settings) as second:
+            wait_until(lambda: desk.is_reading(second), "the second worker reads")
+            desk.send(*reviews[1_500:2_500])
+            wait_until(lambda: desk.count("predictions") >= 2_500, "2,500 rows")
+        desk.send(*reviews[2_500:])
+        wait_until(lambda: desk.count("predictions") >= 3_000, "3,000 rows")
 
-    assert desk.count("predictions") == 1_000
+    assert desk.count("predictions") == 3_000
+    assert desk.query("SELECT sum(reviews) FROM sentiment_by_second") == [(3_000,)]
+    assert len({headers["event_id"] for _, headers in desk.records(desk.kafka.predictions_topic)}) == 3_000
+    assert desk.scored_by(first) + desk.scored_by(second) == 3_000
+    assert min(desk.scored_by(first), desk.scored_by(second)) > 0
+
+
+def test_the_workers_option_runs_so_many_and_stops_them_in_order(desk: Desk) -> None:
+    ensure_topics(desk.kafka)
+    with desk.worker("--workers", "2") as process:
+        desk.send(*(b'{"text": "review %d"}' % number for number in range(500)))
+        wait_until(lambda: desk.count("predictions") >= 500, "500 rows")
+
+    assert desk.count("predictions") == 500
+    assert desk.output_of(process).count("stopped; scored") == 2
 
 
 def test_when_one_of_two_workers_is_killed_the_other_is_stopped_and_the_command_fails(desk: Desk) -> None:
     ensure_topics(desk.kafka)
     process = desk.start("work", "--workers", "2")
-    assert process.stdout is not None
-    pids: list[int] = []
-    for line in process.stdout:
-        if "processes" in line:
-            pids = [int(part) for part in line.rsplit("processes", 1)[1].split(",")]
-            break
+    wait_until(lambda: "processes" in desk.output_of(process), "the workers are started")
+    pids = [int(pid) for pid in re.findall(r"processes (\d+), (\d+)", desk.output_of(process))[0]]
 
     os.kill(pids[0], signal.SIGKILL)
-    output, _ = process.communicate(timeout=60)
 
-    assert process.returncode != 0
-    assert f"process {pids[0]} ended" in output
+    assert process.wait(60) == 1
+    assert f"process {pids[0]} ended with exit code -9" in desk.output_of(process)
     assert not Path(f"/proc/{pids[1]}").exists()
 
 
@@ -184,11 +206,11 @@ def test_a_file_that_was_cut_short_is_named_and_what_came_before_is_delivered(de
 def test_a_worker_told_to_stop_in_the_middle_stops_at_once_and_the_next_goes_on(desk: Desk) -> None:
     ensure_topics(desk.kafka)
     desk.send(*(b'{"text": "review %d"}' % number for number in range(2_000)))
-    with desk.worker(REVIEWPULSE_BATCH_REVIEWS="64"):
-        wait_until(lambda: desk.count("predictions") >= 64, "a batch")
+    with desk.worker(REVIEWPULSE_BATCH_REVIEWS="8"):
+        wait_until(lambda: desk.count("predictions") >= 8, "a batch")
         started = time.monotonic()
     assert time.monotonic() - started < 10
-    assert desk.count("predictions") < 2_000
+    assert desk.count("predictions") < 2_000, "the stop came too late to prove anything"
 
     with desk.worker():
         wait_until(lambda: desk.count("predictions") >= 2_000, "2,000 rows")

@@ -25,11 +25,12 @@ def test_a_rejected_row_is_kept_with_its_place_and_bytes(tmp_path: Path) -> None
     assert row == RejectedRow("a.csv", 3, "not UTF-8", "caf\\xe9")
 
 
-def test_rejects_of_an_earlier_run_are_replaced(tmp_path: Path) -> None:
+def test_rejects_of_an_earlier_run_are_kept(tmp_path: Path) -> None:
     for line in (1, 2):
         with Ledger(tmp_path / "rejects.jsonl") as ledger:
             ledger.reject(rejected_row(Place("a.csv", line), b"", ""))
-    assert [row.fields["line"] for row in read_rows(tmp_path / "rejects.jsonl") if isinstance(row, Row)] == [2]
+    for number, name in ((1, "rejects.jsonl"), (2, "rejects-2.jsonl")):
+        assert [row.fields["line"] for row in read_rows(tmp_path / name) if isinstance(row, Row)] == [number]
 
 
 def test_an_undelivered_review_can_be_published_from_its_file_unchanged(tmp_path: Path) -> None:

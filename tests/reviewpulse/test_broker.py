@@ -3,7 +3,8 @@ import time
 
 import pytest
 
-from reviewpulse.broker import EmbeddedBroker, SourceReader, client_options, connect_admin, ensure_topics
+from reviewpulse.broker import SourceReader, client_options, connect_admin, ensure_topics
+from reviewpulse.embedded import EmbeddedBroker
 from reviewpulse.errors import BrokerError
 from reviewpulse.settings import KafkaSettings, load
 

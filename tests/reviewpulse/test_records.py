@@ -74,6 +74,7 @@ def test_unknown_fields_are_no_error() -> None:
         (b'{"text": "\\ud800"}', "not a review"),
         (b'{"text": ' * 20_000, "not a review"),
         (b"[1, 2]", "not a review"),
+        (b'{"text": "x", "review_id": "%s"}' % (b"i" * 513), "review_id"),
     ],
 )
 def test_bad_data_is_rejected_with_a_reason_and_its_bytes(raw: bytes | None, reason: str) -> None:
@@ -87,6 +88,10 @@ def test_bad_data_is_rejected_with_a_reason_and_its_bytes(raw: bytes | None, rea
 @given(st.binary(max_size=200))
 def test_arbitrary_bytes_become_a_review_or_a_reject(raw: bytes) -> None:
     assert isinstance(decode_review(raw), Review | Rejected)
+
+
+def test_a_character_reference_with_thousands_of_digits_is_no_error() -> None:
+    assert isinstance(decode_review(b'{"text": "&#%s;"}' % (b"9" * 5_000)), Rejected)
 
 
 @given(st.builds(Review, text=st.text(min_size=1).filter(str.isalnum), title=st.none() | st.text()))

@@ -1,3 +1,5 @@
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,3 +33,19 @@ def test_cleaning_a_clean_text_changes_nothing(text: str) -> None:
 @given(st.text())
 def test_has_text_agrees_with_cleaning(text: str) -> None:
     assert has_text(text) == bool(clean(text))
+
+
+@pytest.mark.parametrize(
+    "piece", ["<!--", "<a", "<a b", "&#99999999", "&amp;#", "\u0301\u0316", " ", "&", "<!-->", "a\u0301\u0316"]
+)
+def test_a_hostile_text_is_cleaned_in_a_moment(piece: str) -> None:
+    started = time.monotonic()
+
+    clean(piece * (1_000_000 // len(piece)))
+
+    assert time.monotonic() - started < 5
+
+
+def test_a_character_reference_with_thousands_of_digits_is_no_error() -> None:
+    assert clean("a&#" + "9" * 5_000 + ";b") == "a b"
+    assert clean("a&amp;#" + "9" * 5_000 + ";b") == "a b"

@@ -1,10 +1,12 @@
 """Stand-ins for the model, the producer and the clock; the store in these tests is a real SQLite."""
 
+import asyncio
 from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
+from aiokafka.errors import MessageSizeTooLargeError
 
 from reviewpulse.card import Card
 from reviewpulse.records import Review, Source
@@ -32,11 +34,15 @@ class StarModel:
 
 
 class ListSender:
-    """Keeps what was sent; fails the first `failures` sends as an unreachable broker does."""
+    """Keeps what was sent, or behaves like a Kafka in trouble."""
 
-    def __init__(self, failures: int = 0) -> None:
+    def __init__(self) -> None:
         self.sent: list[tuple[str, bytes, bytes | None, list[tuple[str, bytes]]]] = []
-        self.failures = failures
+        self.failures = 0
+        """How many more sends fail as with an unreachable broker."""
+        self.is_silent = False
+        """Whether deliveries are never confirmed."""
+        self.most_bytes = 1_000_000
 
     async def __call__(
         self, topic: str, key: bytes, value: bytes | None, headers: list[tuple[str, bytes]]
@@ -45,12 +51,13 @@ class ListSender:
         if self.failures:
             self.failures -= 1
             raise ConnectionError("broker is away")
-        self.sent.append((topic, key, value, headers))
-        return _delivered()
-
-
-async def _delivered() -> None:
-    return None
+        delivery: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        if len(value or b"") > self.most_bytes:
+            delivery.set_exception(MessageSizeTooLargeError())
+        elif not self.is_silent:
+            self.sent.append((topic, key, value, headers))
+            delivery.set_result(None)
+        return delivery
 
 
 def review_bytes(text: str, **fields: object) -> bytes:

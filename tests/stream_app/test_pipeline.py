@@ -1,4 +1,5 @@
 import asyncio
+import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -8,7 +9,7 @@ import sqlalchemy as sa
 
 from reviewpulse.errors import BrokerError, SourceChangedError
 from reviewpulse.records import Origin, Source, decode_scored
-from reviewpulse.schema import connect, predictions, rejections
+from reviewpulse.schema import connect, predictions, rejections, sentiment_by_second
 from reviewpulse.settings import KafkaSettings
 from stream_app.batch import Message
 from stream_app.pipeline import Model, Pipeline, Sinks
@@ -33,7 +34,9 @@ class Bench:
         model: Future[Model] = Future()
         model.set_result(self.model)
         sinks = Sinks(self.sender, PredictionStore(self.engine), read_source or (lambda: self.source))
-        return Pipeline(model, sinks, self._executor, KAFKA, retry_seconds=retry_seconds, clock=lambda: NOW)
+        return Pipeline(
+            model, sinks, self._executor, KAFKA, retry_seconds=retry_seconds, publish_seconds=0.5, clock=lambda: NOW
+        )
 
     def count(self, table: sa.Table) -> int:
         with self.engine.connect() as connection:
@@ -88,7 +91,7 @@ def test_a_stored_message_is_not_scored_again_by_the_next_worker(bench: Bench) -
 
 def test_nothing_is_stored_before_it_is_published(bench: Bench) -> None:
     bench.sender.failures = 1_000
-    with pytest.raises(ConnectionError):
+    with pytest.raises(BrokerError, match="broker is away"):
         run(bench.pipeline(retry_seconds=0.2), [Message(0, 0, review_bytes("5"))])
 
     assert bench.count(predictions) == 0
@@ -134,3 +137,45 @@ def test_kafka_being_away_for_too_long_is_raised(bench: Bench) -> None:
 
     with pytest.raises(BrokerError, match="no Kafka answers"):
         run(bench.pipeline(unreachable, retry_seconds=0.2))
+
+
+def test_a_worker_that_is_to_stop_does_not_wait_for_an_outage_to_end(bench: Bench) -> None:
+    bench.sender.failures = 1_000
+    pipeline = bench.pipeline(retry_seconds=3_600)
+
+    async def stop_in_the_outage() -> None:
+        await pipeline.resume()
+        asyncio.get_running_loop().call_later(0.2, pipeline.give_up_retrying)
+        await asyncio.wait_for(pipeline.process([Message(0, 0, review_bytes("5"))], {}), timeout=10)
+
+    with pytest.raises(BrokerError, match="broker is away"):
+        asyncio.run(stop_in_the_outage())
+
+
+def test_a_delivery_that_never_ends_is_an_outage(bench: Bench) -> None:
+    bench.sender.is_silent = True
+    with pytest.raises(BrokerError, match="did not take a batch"):
+        run(bench.pipeline(retry_seconds=0.1), [Message(0, 0, review_bytes("5"))])
+
+    assert bench.count(predictions) == 0
+
+
+def test_a_reject_too_large_for_kafka_goes_without_its_bytes(bench: Bench) -> None:
+    bench.sender.most_bytes = 50
+    raw = b"{" * 60
+    run(bench.pipeline(), [Message(0, 0, raw), Message(0, 1, b"{small")])
+
+    values = {dict(headers)["source_offset"]: (value, dict(headers)) for _, _, value, headers in bench.sender.sent}
+    assert values[b"1"][0] == b"{small"
+    assert values[b"0"][0] is None
+    assert values[b"0"][1]["value_bytes"] == b"60"
+    assert values[b"0"][1]["value_sha256"] == hashlib.sha256(raw).hexdigest().encode()
+    assert bench.count(rejections) == 2
+
+
+def test_a_message_delivered_twice_in_one_batch_is_scored_and_counted_once(bench: Bench) -> None:
+    run(bench.pipeline(), [Message(0, 0, review_bytes("5")), Message(0, 0, review_bytes("5"))])
+
+    assert [len(texts) for texts in bench.model.batches] == [1]
+    with bench.engine.connect() as connection:
+        assert connection.scalar(sa.select(sa.func.sum(sentiment_by_second.c.reviews))) == 1

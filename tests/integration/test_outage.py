@@ -1,0 +1,77 @@
+"""What a worker does when its broker goes away; the embedded broker forgets everything, so these stop at the error."""
+
+import re
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reviewpulse.broker import ensure_topics
+from reviewpulse.embedded import EmbeddedBroker
+from tests.integration.conftest import fresh_topics
+from tests.integration.processes import Desk, wait_until
+
+RETRY = {"REVIEWPULSE_RETRY_SECONDS": "3", "REVIEWPULSE_CONNECT_SECONDS": "2"}
+
+
+@pytest.fixture
+def broker() -> Iterator[EmbeddedBroker]:
+    with EmbeddedBroker() as broker:
+        yield broker
+
+
+@pytest.fixture
+def desk(tmp_path: Path, broker: EmbeddedBroker, tiny_checkpoint: Path) -> Iterator[Desk]:
+    desk = Desk(tmp_path, fresh_topics(broker.address), tiny_checkpoint)
+    ensure_topics(desk.kafka)
+    yield desk
+    desk.clear()
+
+
+def test_an_idle_worker_says_that_the_broker_is_gone_and_ends_with_an_error(desk: Desk, broker: EmbeddedBroker) -> None:
+    process = desk.start("work", **RETRY)
+    wait_until(lambda: desk.is_reading(process), "the worker reads")
+
+    broker.stop()
+
+    assert process.wait(60) == 1
+    output = desk.output_of(process)
+    assert output.count("outage") == 1
+    assert re.search(r"error: (no Kafka answers at|Kafka at|the Kafka client gave up)", output)
+
+
+def test_a_busy_worker_ends_with_an_error_too(desk: Desk, broker: EmbeddedBroker) -> None:
+    process = desk.start("work", REVIEWPULSE_BATCH_REVIEWS="8", **RETRY)
+    desk.send(*(b'{"text": "review %d"}' % number for number in range(3_000)))
+    wait_until(lambda: desk.count("predictions") >= 8, "a batch")
+
+    broker.stop()
+
+    assert process.wait(60) == 1
+    assert desk.count("predictions") < 3_000
+    assert "error: " in desk.output_of(process)
+
+
+def test_a_worker_in_an_outage_stops_when_told(desk: Desk, broker: EmbeddedBroker) -> None:
+    process = desk.start("work", REVIEWPULSE_RETRY_SECONDS="600", REVIEWPULSE_CONNECT_SECONDS="2")
+    wait_until(lambda: desk.is_reading(process), "the worker reads")
+    broker.stop()
+    wait_until(lambda: "outage" in desk.output_of(process), "the worker notices")
+
+    process.send_signal(signal.SIGTERM)
+    started = time.monotonic()
+
+    assert process.wait(60) == 0, desk.output_of(process)
+    assert time.monotonic() - started < 30
+
+
+def test_a_worker_told_to_stop_while_it_starts_stops_in_order(desk: Desk) -> None:
+    for seconds in (0.7, 2.5, 4.5):
+        process = desk.start("work")
+        time.sleep(seconds)
+        process.send_signal(signal.SIGTERM)
+
+        assert process.wait(60) == 0, f"after {seconds} s: {desk.output_of(process)}"
+        assert "Traceback" not in desk.output_of(process)

@@ -1,0 +1,27 @@
+import pytest
+from typer.testing import CliRunner
+
+from reviewpulse.cli import app
+from reviewpulse.settings import unknown_variables
+
+COMMANDS = ["demo", "broker", "publish", "download", "work", "tail", "train", "dashboard"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_and_a_meaning_for_each_option(command: str) -> None:
+    shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"})
+
+    assert shown.exit_code == 0
+    options = [line for line in shown.output.splitlines() if line.strip(" │").startswith("--")]
+    assert options
+    assert [line for line in options if len(line.split()) < 5] == []
+
+
+def test_without_a_command_the_commands_are_listed() -> None:
+    shown = CliRunner().invoke(app, [])
+
+    assert all(command in shown.output for command in COMMANDS)
+
+
+def test_a_misspelt_setting_is_noticed() -> None:
+    assert unknown_variables(["REVIEWPULSE_BROKERS", "REVIEWPULSE_BROKER", "PATH"]) == ["REVIEWPULSE_BROKERS"]
