@@ -49,7 +49,11 @@ class SentimentClassifier:
         try:
             tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
             model = AutoModelForSequenceClassification.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype=_dtype(chosen)
+                folder,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                dtype=compute_dtype(chosen),
             )
         except Exception as exc:  # tokenizers raises plain Exception
             raise CheckpointError(
@@ -119,7 +123,7 @@ def _best_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _dtype(device: str) -> torch.dtype:
+def compute_dtype(device: str) -> torch.dtype:
     """Return bfloat16 where the device multiplies in it (twice as fast, measured), else float32."""
     if device.startswith("cuda"):
         has_bfloat16 = torch.cuda.is_bf16_supported()

@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,13 +22,14 @@ START_SECONDS = 60.0
 class DistributionBroker:
     """One Apache Kafka node (broker and controller) of an unpacked distribution, on loopback, with its own data."""
 
-    def __init__(self, home: Path, folder: Path) -> None:
+    def __init__(self, home: Path, folder: Path, users: Mapping[str, str] | None = None) -> None:
+        """Prepare a node; with users (name to password) it lets in only those, by SASL PLAIN."""
         self._home = home
         self._log = folder / "kafka.log"
         self._properties = folder / "server.properties"
         self.port, controller_port = free_port(), free_port()
         self.address = f"127.0.0.1:{self.port}"
-        self._properties.write_text(_properties(self.port, controller_port, folder / "data"))
+        self._properties.write_text(_properties(self.port, controller_port, folder / "data", users or {}))
         self._process: subprocess.Popen[bytes] | None = None
 
     def format(self) -> None:
@@ -57,17 +58,18 @@ class DistributionBroker:
             child.stop(self._process, term_seconds=20)
 
 
-def _properties(port: int, controller_port: int, data: Path) -> str:
+def _properties(port: int, controller_port: int, data: Path, users: Mapping[str, str]) -> str:
     """Return the configuration of one KRaft node that starts quickly and keeps little."""
+    protocol = "SASL_PLAINTEXT" if users else "PLAINTEXT"
     lines = {
         "process.roles": "broker,controller",
         "node.id": 1,
         "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
-        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
-        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
-        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+        "listeners": f"{protocol}://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
+        "advertised.listeners": f"{protocol}://127.0.0.1:{port}",
+        "listener.security.protocol.map": f"CONTROLLER:PLAINTEXT,{protocol}:{protocol}",
         "controller.listener.names": "CONTROLLER",
-        "inter.broker.listener.name": "PLAINTEXT",
+        "inter.broker.listener.name": protocol,
         "log.dirs": data,
         "offsets.topic.num.partitions": 4,
         "offsets.topic.replication.factor": 1,
@@ -80,6 +82,17 @@ def _properties(port: int, controller_port: int, data: Path) -> str:
         "log.cleaner.dedupe.buffer.size": 16_777_216,
         "delete.topic.enable": "true",
     }
+    if users:
+        passwords = " ".join(f'user_{name}="{password}"' for name, password in users.items())
+        name, password = next(iter(users.items()))
+        lines |= {
+            "sasl.enabled.mechanisms": "PLAIN",
+            "sasl.mechanism.inter.broker.protocol": "PLAIN",
+            "listener.name.sasl_plaintext.plain.sasl.jaas.config": (
+                "org.apache.kafka.common.security.plain.PlainLoginModule required "
+                f'username="{name}" password="{password}" {passwords};'
+            ),
+        }
     return "".join(f"{name}={value}\n" for name, value in lines.items())
 
 
@@ -89,9 +102,9 @@ def apache_kafka(folder: Path) -> Iterator[str]:
     home = os.environ.get("KAFKA_HOME")
     if home:
         broker = DistributionBroker(Path(home), folder)
-        broker.format()
-        broker.start()
         try:
+            broker.format()
+            broker.start()
             yield broker.address
         finally:
             broker.stop()

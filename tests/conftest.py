@@ -1,4 +1,4 @@
-"""What every test may use: a tiny checkpoint with random weights, and the brokers."""
+"""What every test may use: a tiny checkpoint with random weights."""
 
 from pathlib import Path
 

@@ -9,7 +9,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import PreTrainedModel, get_linear_schedule_with_warmup
 
-from reviewpulse.classifier import pad
+from reviewpulse.classifier import compute_dtype, pad
 
 BUCKET_BATCHES = 50
 """Batches whose rows are sorted by length together: enough that a batch is hardly padded, few enough to stay random."""
@@ -100,7 +100,7 @@ def _step(model: PreTrainedModel, tokens: list[Sequence[int]], classes: list[int
     device = model.device
     inputs = {name: tensor.to(device) for name, tensor in pad(tokens).items()}  # (rows, tokens)
     targets = torch.tensor(classes, device=device)  # (rows,)
-    with torch.autocast(device.type, dtype=torch.bfloat16):
+    with torch.autocast(device.type, torch.bfloat16, enabled=compute_dtype(device.type) == torch.bfloat16):
         logits = model(**inputs).logits  # (rows, labels)
     loss = torch.nn.functional.cross_entropy(logits.float(), targets)
     loss.backward()

@@ -106,6 +106,9 @@ def _refuse_unusable(corpus: Corpus) -> None:
 
 def _prepared_base(plan: Plan, texts: Sequence[str]) -> Base:
     base = load_base(plan.base)
+    longest = getattr(base.model.config, "max_position_embeddings", plan.max_tokens)
+    if plan.max_tokens > longest:
+        raise TrainingError(f"--max-tokens {plan.max_tokens}: the base {plan.base} reads at most {longest}")
     if plan.layers:
         base = keep_layers(base, plan.layers)
     if plan.vocabulary:

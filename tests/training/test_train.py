@@ -70,6 +70,11 @@ def test_reviews_that_cannot_be_trained_on_are_refused(
         train(given, tmp_path / "mine", plan, now=NOW, on_step=lambda _step: None)
 
 
+def test_more_tokens_than_the_base_reads_are_refused(plan: Plan, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="reads at most 64"):
+        train(reviews(50), tmp_path / "mine", plan._replace(max_tokens=65), now=NOW, on_step=lambda _step: None)
+
+
 def test_training_reads_the_files_that_publish_reads(plan: Plan, tmp_path: Path) -> None:
     rows = [f'{{"text": "{review.text}", "rating": {review.rating}}}' for review in reviews(80)]
     (tmp_path / "a.jsonl").write_text("\n".join([*rows[:40], "{broken"]))
