@@ -150,12 +150,19 @@ class _Demo:
         return name in self._parts and self._parts[name].poll() is None
 
     def _check_parts(self) -> None:
-        for name, process in self._parts.items():
+        """Tell of a replay that is through; raises ReviewpulseError when another part, or a failed replay, ended."""
+        for name, process in list(self._parts.items()):
             code = process.poll()
-            if code is not None and (code or name != "replay"):
-                log_file = LOG_FOLDER / f"{name}.log"
-                last = log_file.read_text(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
-                raise ReviewpulseError(f"the {name} ended with exit code {code}: {last[0]} (see {log_file})")
+            if code is None:
+                continue
+            log_file = LOG_FOLDER / f"{name}.log"
+            said = log_file.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
+            if code or name != "replay":
+                raise ReviewpulseError(f"the {name} ended with exit code {code}: {said[-1]} (see {log_file})")
+            del self._parts[name]
+            for line in said:
+                if not line.startswith("publish:"):  # its progress
+                    self._console.print(f"replay: {line}", markup=False)
 
     def _dashboard_answers(self) -> bool:
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never by way of a proxy

@@ -36,7 +36,7 @@ def play(desk: Desk, *arguments: str, at_least: int) -> str:
     output = desk.output_of(demo)
     assert demo.returncode == 0, output
     assert b"reviewpulse" in page
-    assert len(parts) >= 4
+    assert len(parts) >= 3  # a replay of a short file has ended by now
     assert not [part for part in parts if part.is_running()]
     return output
 
@@ -71,6 +71,7 @@ def test_a_file_of_your_own_is_replayed_once(desk: Desk) -> None:
 
     output = play(desk, "mine.csv", at_least=3)
 
+    assert "replay: delivered 3 of 3 reviews" in output
     assert "3 reviews scored" in output
     assert sorted(desk.query("SELECT text FROM predictions")) == [("awful",), ("fine, really",), ("lovely",)]
 
