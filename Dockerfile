@@ -1,6 +1,9 @@
 # One image for worker, dashboard and replay; the command chooses.
+# On Linux the package index serves torch's CUDA build, several GB. For the CPU build name the index that has it:
+#   docker compose build --build-arg PIP_ARGUMENTS='--extra-index-url URL'
 FROM python:3.11-slim
 
+ARG PIP_ARGUMENTS=""
 WORKDIR /app
 COPY pyproject.toml requirements.lock README.md ./
 COPY reviewpulse reviewpulse
@@ -8,7 +11,7 @@ COPY producer producer
 COPY stream_app stream_app
 COPY training training
 COPY dashboard dashboard
-RUN pip install --no-cache-dir --constraint requirements.lock '.[producer,worker,dashboard]' \
+RUN pip install --no-cache-dir $PIP_ARGUMENTS --constraint requirements.lock '.[producer,worker,dashboard]' \
     && useradd --create-home reviewpulse \
     && mkdir /data && chown reviewpulse /data
 
