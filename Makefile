@@ -44,5 +44,5 @@ lock: setup  ## resolve the dependencies anew into requirements.lock
 	@$(RUN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 		--no-emit-index-url --custom-compile-command 'make lock' --quiet --output-file requirements.lock
 
-clean:  ## remove what setup, checks and the demo made
+clean:  ## remove .venv, caches and demo-logs; stores and rejects files stay
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache demo-logs

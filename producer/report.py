@@ -64,6 +64,6 @@ class PublishReport(msgspec.Struct, frozen=True, kw_only=True):
             )
         if self.fault:
             told.append(self.fault)
-        if self.last_place and (self.outage or self.fault or self.is_interrupted):
+        if self.last_place and (self.outage or self.fault or (self.is_interrupted and not self.is_endless)):
             told.append(f"stopped after {self.last_place}; the rows behind it were not sent")
         return told

@@ -71,7 +71,7 @@ def unreachable(kafka: KafkaSettings, cause: BaseException | str) -> BrokerError
     """Return the error for a Kafka that does not answer, with the cure."""
     doubt = "" if kafka.security_protocol == "PLAINTEXT" else " or it refused the password or the certificate"
     return BrokerError(
-        f"no Kafka answers at {kafka.broker}{doubt} (tried for {kafka.connect_seconds:g} s: {cause}); "
+        f"no Kafka answers at {kafka.broker}{doubt} ({cause}); "
         "start one with 'reviewpulse broker', or set REVIEWPULSE_BROKER to the address of yours"
     )
 

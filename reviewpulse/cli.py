@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -14,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from reviewpulse.card import find_checkpoint, read_card
 from reviewpulse.errors import ReviewpulseError, SourceChangedError
 from reviewpulse.settings import (
     DashboardSettings,
@@ -77,10 +79,15 @@ def demo(
     files: Annotated[
         list[Path] | None, typer.Argument(help="Files of reviews; without any, the bundled sample.")
     ] = None,
-    rate: Annotated[float | None, typer.Option(help="Reviews a second; a file goes at full speed by default.")] = None,
-    port: Annotated[int | None, typer.Option(help="The dashboard's port; 0 takes a free one.")] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Reviews a second; default: 20 for the sample, a file at full speed.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="The dashboard's port; 0: a free one.")] = None,
 ) -> None:
-    """Start everything on this machine: embedded broker, worker, dashboard and a replay. Ctrl-C stops it."""
+    """Start everything on this machine: embedded broker, worker, dashboard and a replay. Ctrl-C stops it.
+
+    The sample is replayed again and again, a file of yours once. What the parts say goes to demo-logs/.
+    """
     from reviewpulse.demo import run_demo
 
     settings = load(DashboardSettings, port=port)
@@ -89,7 +96,7 @@ def demo(
 
 @app.command()
 def broker(
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.")] = 9092,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 9092,
 ) -> None:
     """Run the embedded broker: Kafka's protocol, loopback only, topics in memory and gone when it stops."""
     from reviewpulse.broker import ensure_topics
@@ -109,7 +116,7 @@ def broker(
 def publish(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(help=".jsonl, .csv, .tsv, .txt (also .gz), .xlsx or .parquet; without any, the bundled sample."),
+        typer.Argument(help=".jsonl, .json, .csv, .tsv, .txt (also .gz), .xlsx, .parquet; none: the bundled sample."),
     ] = None,
     rate: Annotated[
         float | None, typer.Option(help="Reviews a second; without it, as fast as Kafka takes them.")
@@ -123,7 +130,7 @@ def publish(
     """Replay files of reviews into the reviews topic and wait until Kafka has confirmed each one.
 
     Rows that are no review go to the rejects file (REVIEWPULSE_REJECTS_FILE) with the reason.
-    Exit code 1 when a review was not confirmed.
+    Exit code 1 when a review was not confirmed or a file is damaged, 130 when Ctrl-C came before the end.
     """
     from producer.publish import PublishOptions, run
     from producer.sample import sample_path
@@ -171,6 +178,8 @@ def work(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: _leave(0))  # until the worker has something to finish
     settings = load(WorkerSettings, checkpoint=checkpoint, threads=threads)
+    read_card(find_checkpoint(settings.checkpoint))  # before Kafka is asked for anything
+    threading.excepthook = _note_dead_thread
     if workers > 1:
         raise typer.Exit(_work_together(workers, settings))
     from stream_app.worker import load_model, run_worker
@@ -185,6 +194,10 @@ def work(
         _show(exc)
         _leave(1)
     _leave(0)
+
+
+def _note_dead_thread(args: threading.ExceptHookArgs) -> None:
+    log.warning("a thread of the Kafka client ended: %s", args.exc_value or args.exc_type.__name__)
 
 
 def _leave(code: int) -> None:
@@ -253,7 +266,7 @@ def train(
 
 @app.command()
 def dashboard(
-    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on; loopback by default.")] = None,
 ) -> None:
     """Serve the live page: rolling sentiment, mean stars, reviews a second, lag and the newest reviews."""

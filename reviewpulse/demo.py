@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from rich.console import Console
 
 from reviewpulse import child
+from reviewpulse.broker import answers
 from reviewpulse.embedded import EmbeddedBroker, free_port
 from reviewpulse.errors import ReviewpulseError, StoreError
 from reviewpulse.files import check_file
@@ -54,6 +55,11 @@ def run_demo(
     """
     for path in files:
         check_file(path)
+    if dashboard.port and answers(f"{dashboard.host}:{dashboard.port}"):
+        raise ReviewpulseError(
+            f"port {dashboard.port} of {dashboard.host} is taken; "
+            "set REVIEWPULSE_PORT to another, or to 0 for a free one"
+        )
     with stop_on_signals() as stop, EmbeddedBroker() as broker:
         demo = _Demo(broker, dashboard, store, console)
         try:

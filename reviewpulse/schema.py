@@ -109,7 +109,7 @@ def connect(url: str, *, writable: bool) -> sa.Engine:
     try:
         engine = _sqlite_engine(parsed, writable) if parsed.get_backend_name() == "sqlite" else sa.create_engine(parsed)
     except (sa.exc.SQLAlchemyError, ImportError) as exc:
-        raise StoreError(f"cannot open the store {name}: {exc}; is its database driver installed?") from exc
+        raise StoreError(f"cannot open the store {name}: {exc}; SQLite is what this version is made for") from exc
     try:
         if writable:
             _create(engine)

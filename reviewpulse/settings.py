@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from reviewpulse.errors import SettingsError
@@ -37,10 +37,19 @@ class KafkaSettings(RoomSettings):
     replication_factor: Annotated[int, Field(ge=1, description="copies of a topic that has to be created")] = 1
     connect_seconds: Annotated[float, Field(gt=0, description="how long to try to reach Kafka")] = 10.0
 
+    @field_validator("broker")
+    @classmethod
+    def _is_addresses(cls, broker: str) -> str:
+        for address in broker.split(","):
+            host, _, port = address.strip().rpartition(":")
+            if not host or not port.isdecimal() or int(port) > 65535:
+                raise ValueError(f"'{address}' is no address; write host:port, for example 127.0.0.1:9092")
+        return broker
+
     @property
     def addresses(self) -> list[str]:
         """Kafka's addresses one by one."""
-        return [address.strip() for address in self.broker.split(",") if address.strip()]
+        return [address.strip() for address in self.broker.split(",")]
 
     @property
     def topics(self) -> tuple[str, str, str]:
@@ -58,7 +67,9 @@ class ProducerSettings(RoomSettings):
     """How `reviewpulse publish` sends."""
 
     delivery_seconds: Annotated[float, Field(gt=0, description="how long a review may take to be delivered")] = 60.0
-    rejects_file: Annotated[str, Field(description="where rows that are no review are written")] = "rejects.jsonl"
+    rejects_file: Annotated[str, Field(description="for rows that are no review; -2, -3 ... if it exists")] = (
+        "rejects.jsonl"
+    )
 
 
 class WorkerSettings(RoomSettings):

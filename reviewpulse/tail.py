@@ -3,6 +3,7 @@
 import itertools
 import sys
 import textwrap
+import time
 from collections.abc import Iterable, Iterator
 from typing import Final, Literal, NamedTuple
 
@@ -13,7 +14,7 @@ from kafka.errors import KafkaError
 from rich.console import Console
 from rich.text import Text
 
-from reviewpulse.broker import client_options, unreachable
+from reviewpulse.broker import answers, client_options, unreachable
 from reviewpulse.errors import BrokerError
 from reviewpulse.labels import Label
 from reviewpulse.records import Rejected, decode_review, decode_scored
@@ -27,6 +28,9 @@ STYLES: Final[dict[Label, str]] = {
     "positive": "blue",
     "very positive": "bold blue",
 }
+
+IDLE_MILLISECONDS: Final = 1_000
+"""Silence after which `follow` looks whether Kafka is still there."""
 
 Followed = Literal["predictions", "reviews", "rejected"]
 
@@ -62,13 +66,24 @@ def follow(kafka: KafkaSettings, followed: Followed, *, from_beginning: bool) ->
     """
     topic = dict(zip(("reviews", "predictions", "rejected"), kafka.topics, strict=True))[followed]
     try:
-        consumer = KafkaConsumer(**client_options(kafka), group_id=None, enable_auto_commit=False)
+        consumer = KafkaConsumer(
+            **client_options(kafka),
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",  # where a topic was made anew, go on with its first record
+            consumer_timeout_ms=IDLE_MILLISECONDS,
+        )
     except (KafkaError, ValueError, OSError) as exc:
         raise unreachable(kafka, exc) from exc
     try:
         _place(consumer, topic, kafka, from_beginning=from_beginning)
-        for record in consumer:
-            yield _tail_record(record)
+        seen_at = time.monotonic()
+        while time.monotonic() - seen_at < kafka.connect_seconds:
+            for record in consumer:
+                yield _tail_record(record)
+            if any(answers(address) for address in kafka.addresses):
+                seen_at = time.monotonic()
+        raise BrokerError(f"Kafka at {kafka.broker} is gone; run tail again when it is back")
     except KafkaError as exc:
         raise BrokerError(f"Kafka at {kafka.broker} stopped answering: {exc}") from exc
     finally:

@@ -73,6 +73,8 @@ class ScoringApp(faust.App):
 
     def high_watermarks(self) -> dict[int, int]:
         """Return, for each assigned partition whose end is known, the offset that its next record will get."""
+        if not self.started:
+            return {}
         ends = {tp.partition: self.consumer.highwater(tp) for tp in self.consumer.assignment()}
         return {partition: end for partition, end in ends.items() if end is not None}
 

@@ -111,16 +111,16 @@ class _Run:
 
     async def _until_over(self) -> None:
         starting = asyncio.ensure_future(self._app.start())
-        await asyncio.wait([starting, self._over], return_when=asyncio.FIRST_COMPLETED)
-        if not self._over.done():
-            await self._started(starting)
-            log.info("reading topic %s at %s", self._kafka.reviews_topic, self._kafka.broker)
-            ticking = asyncio.ensure_future(self._tick())
-            try:
+        ticking = asyncio.ensure_future(self._tick())  # from the start: joining the group may wait for ever
+        try:
+            await asyncio.wait([starting, self._over], return_when=asyncio.FIRST_COMPLETED)
+            if not self._over.done():
+                await self._started(starting)
+                log.info("reading topic %s at %s", self._kafka.reviews_topic, self._kafka.broker)
                 await self._app.wait(asyncio.shield(self._over))  # the app cancels what it is given when it crashes
-            finally:
-                ticking.cancel()
-        starting.cancel()
+        finally:
+            ticking.cancel()
+            starting.cancel()
         if not self._over.done():
             raise BrokerError(f"the Kafka client gave up: {self._app.crash_reason!r}; start the worker again")
         self._over.result()

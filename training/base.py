@@ -35,9 +35,9 @@ def load_base(name: str) -> Base:
             source, num_labels=len(LABELS), dtype=torch.float32, use_safetensors=True
         )
         tokenizer = AutoTokenizer.from_pretrained(source).backend_tokenizer
-    except (OSError, ValueError, ImportError) as exc:
+    except Exception as exc:  # the hub's client lets errors of its own libraries through
         raise TrainingError(
-            f"cannot load the base {name}: {exc}; "
+            f"cannot load the base {name}: {str(exc).splitlines()[0]}; "
             f"name a folder, a model of the hub (with a network), or {PACKAGED_BASE}"
         ) from exc
     return Base(model, tokenizer)

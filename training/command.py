@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from reviewpulse.card import Card
+from reviewpulse.classifier import silence_transformers
 from reviewpulse.errors import TrainingError
 from reviewpulse.files import BadRow, check_file, read_rows
 from reviewpulse.forms import review_from_row
@@ -34,6 +35,7 @@ def train_on_files(files: Sequence[Path], into: Path, plan: Plan, *, now: dateti
 
     Raises ReviewFileError and TrainingError.
     """
+    silence_transformers()
     for path in files:
         check_file(path)
 
@@ -54,4 +56,4 @@ def _rated_reviews(files: Sequence[Path]) -> Iterator[Review]:
             else:
                 passed_over += 1
         if passed_over:
-            log.warning("%s: passed over %d rows that are no review", path, passed_over)
+            log.warning("%s: rows passed over because they are no review: %d", path, passed_over)

@@ -42,6 +42,28 @@ def test_an_idle_worker_says_that_the_broker_is_gone_and_ends_with_an_error(desk
     assert re.search(r"error: (no Kafka answers at|Kafka at|the Kafka client gave up)", output)
 
 
+def test_a_worker_whose_broker_goes_while_it_joins_ends_with_an_error(desk: Desk, broker: EmbeddedBroker) -> None:
+    process = desk.start("work", REVIEWPULSE_SESSION_SECONDS="30", **RETRY)  # a long session: joining takes long
+    time.sleep(5)
+    assert not desk.is_reading(process)
+
+    broker.stop()
+
+    assert process.wait(60) == 1
+    assert "error: " in desk.output_of(process)
+
+
+def test_tail_says_that_the_broker_is_gone(desk: Desk, broker: EmbeddedBroker) -> None:
+    desk.send(b'{"text": "x"}')
+    process = desk.start("tail", "reviews", "--from-beginning", REVIEWPULSE_CONNECT_SECONDS="2")
+    wait_until(lambda: '"x"' in desk.output_of(process), "the record is shown")
+
+    broker.stop()
+
+    assert process.wait(60) == 1
+    assert "is gone" in desk.output_of(process)
+
+
 def test_a_busy_worker_ends_with_an_error_too(desk: Desk, broker: EmbeddedBroker) -> None:
     process = desk.start("work", REVIEWPULSE_BATCH_REVIEWS="8", **RETRY)
     desk.send(*(b'{"text": "review %d"}' % number for number in range(3_000)))

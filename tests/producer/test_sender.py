@@ -111,6 +111,7 @@ def test_kafkas_own_log_is_silent_only_while_sending_and_only_by_default() -> No
     from producer.sender import silent_kafka_log
 
     logger = logging.getLogger("kafka")
+    logger.setLevel(logging.NOTSET)
     with silent_kafka_log():
         assert logger.level == logging.CRITICAL
     assert logger.level == logging.NOTSET

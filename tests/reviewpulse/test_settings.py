@@ -19,6 +19,12 @@ def test_an_unusable_value_names_its_variable(monkeypatch: pytest.MonkeyPatch) -
         load(DashboardSettings)
 
 
+@pytest.mark.parametrize("broker", ["", "localhost", "localhost:abc", "a:1,,b:2", "a:99999"])
+def test_a_broker_that_is_no_address_is_refused_at_once(broker: str) -> None:
+    with pytest.raises(SettingsError, match=r"REVIEWPULSE_BROKER.*host:port"):
+        load(KafkaSettings, broker=broker)
+
+
 def test_a_password_is_not_in_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REVIEWPULSE_SASL_PASSWORD", "hush")
     monkeypatch.setenv("REVIEWPULSE_SECURITY_PROTOCOL", "SECRET")
