@@ -193,6 +193,9 @@ def work(
     except ReviewpulseError as exc:
         _show(exc)
         _leave(1)
+    except Exception:  # a defect must end the process too, whatever threads are left
+        log.exception("the worker ends because of a defect in reviewpulse; nothing is lost, please report this")
+        _leave(1)
     _leave(0)
 
 

@@ -1,6 +1,7 @@
 """What a worker does when its broker goes away; the embedded broker forgets everything, so these stop at the error."""
 
 import re
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -97,3 +98,19 @@ def test_a_worker_told_to_stop_while_it_starts_stops_in_order(desk: Desk) -> Non
 
         assert process.wait(60) == 0, f"after {seconds} s: {desk.output_of(process)}"
         assert "Traceback" not in desk.output_of(process)
+
+
+def test_a_defect_ends_the_worker_with_its_traceback_and_an_error_code(desk: Desk) -> None:
+    folder = desk.folder / "broken"  # a word piece beyond the model's vocabulary: scoring raises IndexError
+    shutil.copytree(desk.environment["REVIEWPULSE_CHECKPOINT"], folder)
+    tokenizer = (folder / "tokenizer.json").read_text()
+    assert '"good": 89,' in tokenizer
+    (folder / "tokenizer.json").write_text(tokenizer.replace('"good": 89,', '"good": 890000,'))
+    desk.send(b'{"text": "good"}')
+
+    process = desk.start("work", REVIEWPULSE_CHECKPOINT=str(folder))
+
+    assert process.wait(60) == 1
+    assert "defect" in desk.output_of(process)
+    assert "Traceback" in desk.output_of(process)
+    assert desk.count("predictions") == 0
