@@ -109,7 +109,7 @@ def decode_review(raw: bytes | None) -> Review | Rejected:
     try:
         review = _REVIEW_DECODER.decode(raw)
     except msgspec.DecodeError as exc:
-        return Rejected(raw, f"not a review: {exc}")
+        return Rejected(raw, _reason(str(exc)))
     except (UnicodeDecodeError, RecursionError) as exc:
         return Rejected(raw, f"not a review: {type(exc).__name__}")
     return _checked(review) or Rejected(raw, "no text")
@@ -160,6 +160,18 @@ def from_milliseconds(milliseconds: int) -> datetime:
 def to_milliseconds(moment: datetime) -> int:
     """Return milliseconds since 1970 for an aware datetime."""
     return round(moment.timestamp() * 1000)
+
+
+def _reason(said: str) -> str:
+    """Return a decoder's complaint with the field's name first.
+
+    >>> _reason("Expected `float` <= 5.0 - at `$.rating`"), _reason("Object missing required field `text`")
+    ('rating: expected `float` <= 5.0', 'no text')
+    """
+    if said == "Object missing required field `text`":
+        return "no text"
+    complaint, _, field = said.partition(" - at `$.")
+    return f"{field.rstrip('`')}: {complaint[0].lower()}{complaint[1:]}" if field else f"not a review: {said}"
 
 
 def _checked(review: Review) -> Review | None:
