@@ -1,7 +1,7 @@
 """Rows to plotly figures; colours of text and ground come from the style sheet, for light and dark."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Any, Final
 
@@ -9,16 +9,7 @@ import plotly.graph_objects as go
 
 from dashboard.queries import Bucket
 from dashboard.window import Window
-from reviewpulse.labels import LABELS, Label
-
-COLOURS: Final[Mapping[Label, str]] = {
-    "very negative": "#c2303f",
-    "negative": "#ee9a80",
-    "neutral": "#b3b7bb",
-    "positive": "#7fb5de",
-    "very positive": "#2a72b5",
-}
-"""Red over grey to blue, told apart with red-green and blue-yellow blindness, and on white and on near black."""
+from reviewpulse.labels import COLOURS, LABELS
 
 LINE_COLOUR: Final = "#7a828a"
 

@@ -8,10 +8,9 @@ from dash import html
 from dash.development.base_component import Component
 
 from dashboard import words
-from dashboard.figures import COLOURS
 from dashboard.queries import MOST_REJECTED, RATE_SECONDS, Counts, Lag, NewestReview, Snapshot, mean_stars
 from dashboard.words import NOTHING
-from reviewpulse.labels import LABELS
+from reviewpulse.labels import COLOURS, LABELS
 
 TITLE_WIDTH = 90
 TEXT_WIDTH = 240

@@ -1,7 +1,7 @@
 """A checkpoint's card.json: what a checkpoint must say of itself, read without torch."""
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -13,6 +13,22 @@ CARD_FILE: Final = "card.json"
 BUNDLED: Final = Path(__file__).parent / "checkpoints"
 
 
+Head = Literal["softmax", "corn"]
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """How a checkpoint reads its logits; chosen on validation, kept in its card."""
+
+    head: Head = "softmax"
+    """softmax: a logit for each label. corn: one for 'above label k, given above k - 1', k = 0 to 3 (CORN)."""
+    temperature: float = 1.0
+    """Divides the logits, so that a confidence is the share of right answers (Guo et al., 2017)."""
+    tau: float = 0.0
+    """Strength of the logit adjustment (Menon et al., 2021): 0 gives the most probable label, more helps rare ones."""
+    class_shares: tuple[float, ...] = (0.2, 0.2, 0.2, 0.2, 0.2)
+    """Of the reviews trained on, in label order: what tau adjusts for."""
+
+
 class Card(msgspec.Struct, frozen=True, kw_only=True):
     """What was trained, from what, how well it did, and what scoring must agree on with training."""
 
@@ -22,12 +38,25 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: int
     cleaning_version: int
     base: str
+    decision: Decision
     seed: int
     training_reviews: int
+    unlabelled_reviews: int = 0
+    """Reviews without stars that it learned from through its teacher."""
+    teacher: str | None = None
+    """The teacher's name and version."""
     data_sha256: str
+    """Of all texts and classes that were read, whatever the side they fell on."""
+    plan: dict[str, Any]
+    """All options of the training: base, layers, split, recipe."""
+    validation_after: int | None = None
+    test_after: int | None = None
+    """Times (ms UTC) from which on a customer's reviews were set apart; None where no review was dated."""
     trained_at: str
+    git_commit: str | None = None
+    """Of the training code, when it ran from a checkout."""
     metrics: dict[str, float]
-    """On the validation reviews, which training did not see: accuracy, macro_f1, weighted_f1, mae_stars."""
+    """On the validation reviews, which chose the epoch, the temperature and tau: training learned nothing from them."""
     libraries: dict[str, str]
 
     def write(self, folder: Path) -> None:
@@ -67,4 +96,6 @@ def read_card(folder: Path) -> Card:
             f"{folder} was trained on texts cleaned by version {card.cleaning_version}, "
             f"this reviewpulse cleans by version {CLEANING_VERSION}; train it again"
         )
+    if len(card.decision.class_shares) != len(LABELS) or card.decision.temperature <= 0:
+        raise CheckpointError(f"{path} names no usable temperature or class shares; train the checkpoint again")
     return card

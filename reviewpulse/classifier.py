@@ -1,4 +1,4 @@
-"""The model as the stream and training see it: texts in, five probabilities out."""
+"""The model as the stream and training see it: texts in, calibrated probabilities and labels out."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,15 +8,29 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from tokenizers import Tokenizer
-from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForSequenceClassification,
+    BertForSequenceClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 from transformers.utils import logging as transformers_logging
 
+from reviewpulse.bert import first_token_logits
 from reviewpulse.card import Card, read_card
+from reviewpulse.decision import Predictions, decide, outputs_of
 from reviewpulse.errors import CheckpointError
 from reviewpulse.labels import LABELS
 
-ROWS: Final = 32
+ROWS: Final = 64
 """Texts in one forward pass; they are sorted by length first, so that little is padding."""
+
+_SPECIAL_TOKENS: Final = {
+    "pad_token": ("[PAD]", "<pad>"),
+    "unk_token": ("[UNK]", "<unk>"),
+    "cls_token": ("[CLS]", "<s>"),
+    "sep_token": ("[SEP]", "</s>"),
+}
 
 
 class SentimentClassifier:
@@ -48,52 +62,94 @@ class SentimentClassifier:
             raise CheckpointError("no GPU answers for REVIEWPULSE_DEVICE=cuda; set it to auto or cpu")
         try:
             tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-            model = AutoModelForSequenceClassification.from_pretrained(
+            model, report = AutoModelForSequenceClassification.from_pretrained(
                 folder,
                 local_files_only=True,
                 use_safetensors=True,
                 trust_remote_code=False,
                 dtype=compute_dtype(chosen),
+                output_loading_info=True,
             )
         except Exception as exc:  # tokenizers raises plain Exception
             raise CheckpointError(
                 f"cannot load the checkpoint {folder}: {exc}; train it again or copy it anew"
             ) from exc
-        if model.config.num_labels != len(LABELS):
-            raise CheckpointError(f"{folder} has {model.config.num_labels} classes, the stream needs {len(LABELS)}")
+        if fault := _misfit(model, tokenizer, card) or _lacking(report):
+            raise CheckpointError(f"the checkpoint {folder} {fault}; train it again or copy it anew")
         return cls(model, tokenizer, card, chosen)
 
     def save(self, folder: Path) -> None:
         """Write a folder that `load` and transformers' from_pretrained both read; weights as float16."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.model.config.id2label = {index: str(label) for index, label in enumerate(LABELS)}
-        self.model.config.label2id = {str(label): index for index, label in enumerate(LABELS)}
+        if self.model.config.num_labels == len(LABELS):
+            self.model.config.id2label = {index: str(label) for index, label in enumerate(LABELS)}
+            self.model.config.label2id = {str(label): index for index, label in enumerate(LABELS)}
         weights = {name: tensor.to(torch.float16) for name, tensor in self.model.state_dict().items()}
         self.model.save_pretrained(folder, state_dict=weights)
         PreTrainedTokenizerFast(
-            tokenizer_object=self.tokenizer,
-            model_max_length=self.card.max_tokens,
-            pad_token="[PAD]",  # noqa: S106
-            unk_token="[UNK]",  # noqa: S106
-            cls_token="[CLS]",  # noqa: S106
-            sep_token="[SEP]",  # noqa: S106
+            tokenizer_object=self.tokenizer, model_max_length=self.card.max_tokens, **_special_tokens(self.tokenizer)
         ).save_pretrained(folder)
         (folder / "model.safetensors").chmod(0o644)  # written as 0600, but a worker may be another user
         self.card.write(folder)
 
+    @property
+    def threads(self) -> int:
+        """CPU threads that a forward pass may use."""
+        return torch.get_num_threads()
+
+    @property
+    def weights_bytes(self) -> int:
+        """Bytes of the weights in a saved folder, where each takes two."""
+        return 2 * sum(int(weight.numel()) for weight in self.model.state_dict().values())
+
+    def predict(self, texts: Sequence[str]) -> Predictions:
+        """Return calibrated probabilities in label order and labels for texts made by `model_text`."""
+        return decide(self.logits(texts), self.card.decision)
+
     @torch.inference_mode()
-    def predict(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Return probabilities in label order, shape (texts, 5), for texts made by `model_text`."""
-        encodings = self.tokenizer.encode_batch_fast(list(texts))
-        tokens = [encoding.ids for encoding in encodings]
+    def logits(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Return the model's own answers, shape (texts, outputs of the head), for texts made by `model_text`."""
+        tokens = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(list(texts))]
         order = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
-        probabilities = np.empty((len(tokens), len(LABELS)), dtype=np.float32)
+        logits = np.empty((len(tokens), outputs_of(self.card.decision.head)), dtype=np.float32)
         for start in range(0, len(order), ROWS):
             rows = order[start : start + ROWS]
             inputs = {name: tensor.to(self.device) for name, tensor in pad([tokens[row] for row in rows]).items()}
-            logits = self.model(**inputs).logits  # (rows, labels)
-            probabilities[rows] = logits.float().softmax(dim=-1).cpu().numpy()
-        return probabilities
+            logits[rows] = self._forward(inputs).float().cpu().numpy()
+        return logits
+
+    def _forward(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return logits (rows, outputs) for ids and mask (rows, tokens)."""
+        if isinstance(self.model, BertForSequenceClassification):
+            return first_token_logits(self.model, **inputs)
+        logits: torch.Tensor = self.model(**inputs).logits
+        return logits
+
+
+def _misfit(model: PreTrainedModel, tokenizer: Tokenizer, card: Card) -> str:
+    """Return what of the parts does not go together, or nothing."""
+    outputs, positions = outputs_of(card.decision.head), getattr(model.config, "max_position_embeddings", None)
+    if model.config.num_labels != outputs:
+        return f"has {model.config.num_labels} outputs where its head {card.decision.head} has {outputs}"
+    if tokenizer.get_vocab_size() > model.config.vocab_size:
+        return f"has {tokenizer.get_vocab_size()} word pieces but vectors for {model.config.vocab_size}"
+    if positions is not None and card.max_tokens > positions:
+        return f"is to read {card.max_tokens} tokens but its encoder has {positions} positions"
+    if not all(bool(torch.isfinite(weight).all()) for weight in model.parameters()):
+        return "holds weights that are no numbers"
+    return ""
+
+
+def _lacking(report: dict[str, object]) -> str:
+    """Return which weights transformers had to make up, or nothing."""
+    missing = sorted(map(str, (*report["missing_keys"], *report["mismatched_keys"])))  # type: ignore[misc]
+    return f"lacks weights ({', '.join(missing[:3])}{', ...' if len(missing) > 3 else ''})" if missing else ""
+
+
+def _special_tokens(tokenizer: Tokenizer) -> dict[str, str]:
+    """Return what transformers is to know of the tokenizer's special tokens, by role."""
+    known = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
+    return {role: name for role, names in _SPECIAL_TOKENS.items() for name in names if name in known}
 
 
 def silence_transformers() -> None:
@@ -108,7 +164,7 @@ def limit_threads(threads: int) -> None:
         torch.set_num_threads(threads)
 
 
-def pad(tokens: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
+def pad(tokens: Sequence[Sequence[int] | npt.NDArray[np.int32]]) -> dict[str, torch.Tensor]:
     """Return input_ids and attention_mask, each (rows, longest row) of int64, padded with id 0 at the right."""
     longest = max(len(row) for row in tokens)
     ids = np.zeros((len(tokens), longest), dtype=np.int64)

@@ -6,6 +6,15 @@ Label = Literal["very negative", "negative", "neutral", "positive", "very positi
 
 LABELS: Final[tuple[Label, ...]] = get_args(Label)
 
+COLOURS: Final[dict[Label, str]] = {
+    "very negative": "#c2303f",
+    "negative": "#ee9a80",
+    "neutral": "#b3b7bb",
+    "positive": "#7fb5de",
+    "very positive": "#2a72b5",
+}
+"""Red over grey to blue, told apart with red-green and blue-yellow blindness, and on white and on near black."""
+
 
 def label_of_stars(stars: float) -> Label:
     """Return the label of a rating of 1 to 5 stars; half stars round up.

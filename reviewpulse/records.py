@@ -130,16 +130,14 @@ def decode_scored(raw: bytes) -> ScoredReview:
 
 
 def scored(
-    review: Review, probabilities: Probabilities, model: tuple[str, str], now: datetime, origin: Origin
+    review: Review, probabilities: Probabilities, label: Label, model: tuple[str, str], now: datetime, origin: Origin
 ) -> ScoredReview:
     """Return the prediction for a review: probabilities in label order, model as (name, version)."""
-    confidence = max(probabilities)
-    label = LABELS[probabilities.index(confidence)]
     return ScoredReview(
         review_id=review.review_id or _derived_id(review),
         label=label,
         stars=stars_of_label(label),
-        confidence=confidence,
+        confidence=probabilities[LABELS.index(label)],
         probabilities=dict(zip(LABELS, probabilities, strict=True)),
         rating=review.rating,
         model_name=model[0],

@@ -8,8 +8,6 @@ from concurrent.futures import Executor, Future
 from datetime import datetime
 from typing import NamedTuple, Protocol, TypeVar
 
-import numpy as np
-import numpy.typing as npt
 from aiokafka.errors import KafkaError
 from tenacity import (
     AsyncRetrying,
@@ -22,7 +20,9 @@ from tenacity import (
 )
 
 from reviewpulse.card import Card
+from reviewpulse.decision import Predictions
 from reviewpulse.errors import BrokerError, SourceChangedError, StoreError
+from reviewpulse.labels import LABELS
 from reviewpulse.records import Origin, Review, ScoredReview, Source, scored
 from reviewpulse.settings import KafkaSettings
 from reviewpulse.text import model_text
@@ -44,8 +44,8 @@ class Model(Protocol):
 
     card: Card
 
-    def predict(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Return probabilities in label order, shape (texts, 5)."""
+    def predict(self, texts: Sequence[str]) -> Predictions:
+        """Return calibrated probabilities and labels, in step with the texts."""
 
 
 class Sinks(NamedTuple):
@@ -141,16 +141,16 @@ class Pipeline:
             return Outcome([], decoded.rejected)
         texts = [model_text(review.title or "", review.text) for _, review in decoded.reviews]
         model = self._model.result()
-        rows = model.predict(texts)  # (reviews, 5)
-        return Outcome(self._label(decoded.reviews, rows, model.card), decoded.rejected)
+        return Outcome(self._label(decoded.reviews, model.predict(texts), model.card), decoded.rejected)
 
     def _label(
-        self, reviews: Sequence[tuple[Origin, Review]], rows: npt.NDArray[np.float32], card: Card
+        self, reviews: Sequence[tuple[Origin, Review]], predictions: Predictions, card: Card
     ) -> list[tuple[Origin, Review, ScoredReview]]:
-        now = self._clock()
+        now, model = self._clock(), (card.name, card.version)
+        rows = zip(reviews, predictions.probabilities.tolist(), predictions.classes.tolist(), strict=True)
         return [
-            (origin, review, scored(review, row, (card.name, card.version), now, origin))
-            for (origin, review), row in zip(reviews, rows.tolist(), strict=True)
+            (origin, review, scored(review, probabilities, LABELS[label], model, now, origin))
+            for (origin, review), probabilities, label in rows
         ]
 
     async def _publish(self, outcome: Outcome) -> None:

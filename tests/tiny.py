@@ -6,7 +6,7 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertForSequenceClassification
 
-from reviewpulse.card import Card
+from reviewpulse.card import Card, Decision
 from reviewpulse.classifier import SentimentClassifier
 from reviewpulse.labels import LABELS
 from reviewpulse.text import CLEANING_VERSION
@@ -24,6 +24,8 @@ def tiny_card(**changes: object) -> Card:
         "max_tokens": 32,
         "cleaning_version": CLEANING_VERSION,
         "base": "none",
+        "decision": Decision(),
+        "plan": {},
         "seed": 0,
         "training_reviews": 0,
         "data_sha256": "",

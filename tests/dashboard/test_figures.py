@@ -2,10 +2,10 @@
 
 from datetime import UTC, datetime, timedelta, timezone
 
-from dashboard.figures import COLOURS, rate_figure, shares_figure, stars_figure
+from dashboard.figures import rate_figure, shares_figure, stars_figure
 from dashboard.queries import Bucket
 from dashboard.window import Window
-from reviewpulse.labels import LABELS
+from reviewpulse.labels import COLOURS, LABELS
 
 WINDOW = Window(start_second=0, end_second=41, bucket_seconds=15)
 BUCKETS = (Bucket(0, (1, 0, 0, 0, 3)), Bucket(15, (0, 0, 0, 0, 0)), Bucket(30, (0, 0, 2, 0, 0)))

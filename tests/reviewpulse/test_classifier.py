@@ -1,40 +1,43 @@
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from reviewpulse.card import find_checkpoint, read_card
+from reviewpulse.card import Decision, find_checkpoint, read_card
 from reviewpulse.classifier import ROWS, SentimentClassifier
 from reviewpulse.errors import CheckpointError
 from reviewpulse.labels import LABELS
-from tests.tiny import tiny_classifier
+from tests.tiny import tiny_card, tiny_classifier, tiny_tokenizer
 
 
 def test_a_saved_classifier_loads_and_predicts_the_same(tiny_checkpoint: Path) -> None:
     texts = ["good", "a bad | bad thing", "", "x" * 500]
 
-    loaded = SentimentClassifier.load(tiny_checkpoint, "cpu").predict(texts)
+    loaded = SentimentClassifier.load(tiny_checkpoint, "cpu").predict(texts).probabilities
 
     assert loaded.shape == (4, len(LABELS))
     np.testing.assert_allclose(loaded.sum(axis=1), 1, atol=1e-5)
-    np.testing.assert_allclose(loaded, tiny_classifier().predict(texts), atol=5e-3)
+    np.testing.assert_allclose(loaded, tiny_classifier().predict(texts).probabilities, atol=5e-3)
 
 
 def test_results_stand_in_the_order_of_the_texts(tiny_checkpoint: Path) -> None:
     classifier = tiny_classifier()
     texts = [f"{'good ' * (number % 7)}{number}" for number in range(3 * ROWS + 5)]
 
-    together = classifier.predict(texts)
+    together = classifier.logits(texts)
 
-    alone = np.concatenate([classifier.predict([text]) for text in texts])
+    alone = np.concatenate([classifier.logits([text]) for text in texts])
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
 def test_no_texts_give_no_rows() -> None:
-    assert tiny_classifier().predict([]).shape == (0, len(LABELS))
+    assert tiny_classifier().predict([]).probabilities.shape == (0, len(LABELS))
 
 
 def test_transformers_loads_the_folder_as_well(tiny_checkpoint: Path) -> None:
@@ -45,7 +48,7 @@ def test_transformers_loads_the_folder_as_well(tiny_checkpoint: Path) -> None:
     probabilities = logits.float().softmax(dim=-1).numpy()
 
     assert list(model.config.id2label.values()) == list(LABELS)
-    np.testing.assert_allclose(probabilities, tiny_classifier().predict(["good"]), atol=5e-3)
+    np.testing.assert_allclose(probabilities, tiny_classifier().predict(["good"]).probabilities, atol=5e-3)
     assert not list(tiny_checkpoint.glob("*.bin"))
 
 
@@ -65,6 +68,7 @@ def test_a_folder_that_lacks_a_part_is_refused_by_name(tiny_checkpoint: Path, tm
         ("labels", list(reversed(LABELS)), "labels"),
         ("cleaning_version", 999, "cleaned by version 999"),
         ("max_tokens", "many", "no card of this version"),
+        ("decision", {"temperature": 0}, "no usable temperature"),
     ],
 )
 def test_a_card_that_does_not_fit_is_refused_with_the_reason(
@@ -89,6 +93,62 @@ def test_damaged_weights_are_refused(tiny_checkpoint: Path, tmp_path: Path) -> N
         SentimentClassifier.load(folder, "cpu")
 
 
+def changed_weights(source: Path, folder: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> Path:
+    """Copy a checkpoint and change its weights."""
+    shutil.copytree(source, folder)
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def test_a_folder_without_all_weights_is_refused_instead_of_filled_with_chance(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    folder = changed_weights(tiny_checkpoint, tmp_path / "headless", lambda weights: weights.pop("classifier.weight"))
+
+    with pytest.raises(CheckpointError, match=r"headless lacks weights \(classifier.weight\)"):
+        SentimentClassifier.load(folder, "cpu")
+
+
+def test_weights_that_are_no_numbers_are_refused(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    folder = changed_weights(
+        tiny_checkpoint, tmp_path / "nan", lambda weights: weights["classifier.bias"].fill_(np.nan)
+    )
+
+    with pytest.raises(CheckpointError, match="weights that are no numbers"):
+        SentimentClassifier.load(folder, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"max_tokens": 65}, "read 65 tokens but its encoder has 64 positions"),
+        ({"decision": Decision(head="corn")}, "has 5 outputs where its head corn has 4"),
+    ],
+)
+def test_parts_that_do_not_go_together_are_refused(
+    tiny_checkpoint: Path, tmp_path: Path, changes: dict[str, object], reason: str
+) -> None:
+    folder = tmp_path / "other"
+    shutil.copytree(tiny_checkpoint, folder)
+    tiny_card(**changes).write(folder)
+
+    with pytest.raises(CheckpointError, match=reason):
+        SentimentClassifier.load(folder, "cpu")
+
+
+def test_more_word_pieces_than_vectors_are_refused(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "other"
+    shutil.copytree(tiny_checkpoint, folder)
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_tokens(["unheard-of"])
+    tokenizer.save(str(folder / "tokenizer.json"))
+
+    with pytest.raises(CheckpointError, match="word pieces but vectors for"):
+        SentimentClassifier.load(folder, "cpu")
+
+
 def test_an_unknown_name_lists_the_bundled_ones() -> None:
     with pytest.raises(CheckpointError, match="there is: default"):
         find_checkpoint("no-such-checkpoint")
@@ -98,9 +158,8 @@ def test_the_bundled_checkpoint_is_light_and_knows_praise_from_blame() -> None:
     folder = find_checkpoint("default")
     assert sum(path.stat().st_size for path in folder.iterdir()) <= 25_000_000
 
-    praise, blame = SentimentClassifier.load(folder, "cpu").predict(
+    predictions = SentimentClassifier.load(folder, "cpu").predict(
         ["Love it | Works perfectly, best purchase this year!", "Broken | Died after one day, waste of money."]
     )
 
-    assert LABELS[int(praise.argmax())] == "very positive"
-    assert LABELS[int(blame.argmax())] == "very negative"
+    assert [LABELS[label] for label in predictions.classes] == ["very positive", "very negative"]

@@ -112,13 +112,13 @@ def test_a_prediction_says_what_the_contract_says() -> None:
     review = Review(text="fine", review_id="r", rating=4.0, timestamp=1_500)
     now = datetime(2026, 1, 2, tzinfo=UTC)
 
-    prediction = scored(review, (0.1, 0.2, 0.05, 0.15, 0.5), ("default", "7"), now, Origin(SOURCE, 2, 9))
+    prediction = scored(review, (0.1, 0.2, 0.05, 0.15, 0.5), "negative", ("default", "7"), now, Origin(SOURCE, 2, 9))
 
     assert json.loads(prediction.encode()) == {
         "review_id": "r",
-        "label": "very positive",
-        "stars": 5,
-        "confidence": 0.5,
+        "label": "negative",
+        "stars": 2,
+        "confidence": 0.2,
         "probabilities": {
             "very negative": 0.1,
             "negative": 0.2,

@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime
 
 import numpy as np
-import numpy.typing as npt
 from aiokafka.errors import MessageSizeTooLargeError
 
 from reviewpulse.card import Card
+from reviewpulse.decision import Predictions
 from reviewpulse.records import Review, Source
 from tests.tiny import tiny_card
 
@@ -23,14 +23,14 @@ class StarModel:
         self.card: Card = tiny_card()
         self.batches: list[list[str]] = []
 
-    def predict(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Return probabilities (texts, 5)."""
+    def predict(self, texts: Sequence[str]) -> Predictions:
+        """Return the predictions for some texts."""
         self.batches.append(list(texts))
         probabilities = np.full((len(texts), 5), 0.1, dtype=np.float32)
         for row, text in enumerate(texts):
             stars = next((int(letter) for letter in text if letter in "12345"), 3)
             probabilities[row, stars - 1] = 0.6
-        return probabilities
+        return Predictions(probabilities, probabilities.argmax(axis=1))
 
 
 class ListSender:

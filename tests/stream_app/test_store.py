@@ -31,7 +31,7 @@ def outcome(*places: tuple[int, int], source: Source = SOURCE) -> Outcome:
 
 def _scored(origin: Origin) -> tuple[Origin, Review, ScoredReview]:
     review = Review(text=f"text {origin.offset}", review_id=f"r{origin.offset}", rating=4, timestamp=1_000)
-    return origin, review, scored(review, (0.1, 0.1, 0.1, 0.1, 0.6), ("tiny", "1"), NOW, origin)
+    return origin, review, scored(review, (0.1, 0.1, 0.1, 0.1, 0.6), "very positive", ("tiny", "1"), NOW, origin)
 
 
 def test_a_batch_is_stored_with_its_offsets_and_rollup(engine: sa.Engine) -> None:

@@ -1,0 +1,52 @@
+"""From a model's logits to calibrated probabilities and, apart from them, the label. Plain numpy, for every room."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from reviewpulse.card import Decision, Head
+from reviewpulse.labels import LABELS
+
+
+class Predictions(NamedTuple):
+    """What a model says of some texts."""
+
+    probabilities: npt.NDArray[np.float32]
+    """(texts, 5) in label order, calibrated."""
+    classes: npt.NDArray[np.int64]
+    """(texts,) class index of the label, which need not be the most probable one."""
+
+
+def decide(logits: npt.NDArray[np.float32], decision: Decision) -> Predictions:
+    """Return the predictions for logits (texts, outputs of the head)."""
+    log_probabilities = log_probabilities_of(logits, decision)
+    shares = np.array(decision.class_shares)
+    log_shares = np.log(np.where(shares > 0, shares, 1))  # a class that training never saw is not helped
+    adjusted = log_probabilities - decision.tau * log_shares  # (texts, 5)
+    return Predictions(np.exp(log_probabilities).astype(np.float32), adjusted.argmax(axis=1))
+
+
+def log_probabilities_of(logits: npt.NDArray[np.float32], decision: Decision) -> npt.NDArray[np.float64]:
+    """Return the natural logarithms of the calibrated probabilities, shape (texts, 5).
+
+    >>> even = log_probabilities_of(np.zeros((1, 4), dtype=np.float32), Decision(head="corn"))
+    >>> np.exp(even).round(4).tolist()
+    [[0.5, 0.25, 0.125, 0.0625, 0.0625]]
+    """
+    scaled = logits.astype(np.float64) / decision.temperature
+    if decision.head == "softmax":
+        return np.asarray(scaled - np.logaddexp.reduce(scaled, axis=1, keepdims=True))
+    nothing = np.zeros((len(scaled), 1))
+    is_above, is_not_above = -np.logaddexp(0, -scaled), -np.logaddexp(0, scaled)  # log P, given at least label k
+    reached = np.concatenate([nothing, is_above.cumsum(axis=1)], axis=1)  # log P(at least label k)
+    return np.asarray(reached + np.concatenate([is_not_above, nothing], axis=1))
+
+
+def outputs_of(head: Head) -> int:
+    """Return how many logits a head gives for a text.
+
+    >>> outputs_of("softmax"), outputs_of("corn")
+    (5, 4)
+    """
+    return len(LABELS) - 1 if head == "corn" else len(LABELS)

@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from reviewpulse.card import Decision
+from reviewpulse.decision import decide
+from training.objectives import corn_losses
+
+LOGITS = np.array([[-2.0, -2.0, -2.0, 1.0, 1.5], [3.0, 0.0, 0.0, 0.0, 0.0]], dtype=np.float32)
+MANY_FIVES = (0.1, 0.05, 0.05, 0.2, 0.6)
+
+
+def test_without_adjustment_the_label_is_the_most_probable_one() -> None:
+    predictions = decide(LOGITS, Decision(class_shares=MANY_FIVES))
+
+    assert predictions.classes.tolist() == [4, 0]
+    np.testing.assert_allclose(predictions.probabilities, torch.tensor(LOGITS).softmax(dim=-1).numpy(), rtol=1e-5)
+
+
+def test_tau_moves_labels_towards_rare_classes_and_leaves_the_probabilities_alone() -> None:
+    plain, adjusted = (decide(LOGITS, Decision(tau=tau, class_shares=MANY_FIVES)) for tau in (0.0, 1.0))
+
+    assert adjusted.classes.tolist() == [3, 0]
+    np.testing.assert_array_equal(adjusted.probabilities, plain.probabilities)
+
+
+def test_a_class_that_training_never_saw_is_not_helped() -> None:
+    assert decide(LOGITS, Decision(tau=1.5, class_shares=(0.5, 0.0, 0.0, 0.0, 0.5))).classes.tolist() == [4, 0]
+
+
+def test_a_temperature_above_one_makes_less_sure_and_keeps_the_label() -> None:
+    sharp, soft = (decide(LOGITS, Decision(temperature=temperature)) for temperature in (1.0, 2.0))
+
+    assert (soft.probabilities.max(axis=1) < sharp.probabilities.max(axis=1)).all()
+    assert soft.classes.tolist() == sharp.classes.tolist()
+
+
+@given(
+    arrays.arrays(np.float32, (3, 4), elements=st.floats(-60, 60, width=32)),
+    st.floats(0.1, 10),
+)
+def test_corn_gives_probabilities_that_add_up_to_one(logits: np.ndarray, temperature: float) -> None:
+    predictions = decide(logits, Decision(head="corn", temperature=temperature))
+
+    assert predictions.probabilities.shape == (3, 5)
+    np.testing.assert_allclose(predictions.probabilities.sum(axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("label", range(5))
+def test_corn_probabilities_are_what_its_loss_is_the_logarithm_of(label: int) -> None:
+    logits = np.array([[1.0, -0.5, 0.25, 2.0]], dtype=np.float32)
+
+    loss = float(corn_losses(torch.tensor(logits), torch.tensor([label])))
+
+    assert loss == pytest.approx(-np.log(decide(logits, Decision(head="corn")).probabilities[0, label]), rel=1e-5)
