@@ -6,6 +6,7 @@ ReviewpulseError            everything the command line shows as one line
 |-- SourceChangedError      the reviews topic was deleted and made again while a worker read it
 |-- StoreError              the store cannot be opened, read or written
 |-- CheckpointError         a checkpoint folder is missing or does not fit this version
+|-- RegistryError           the registry of checkpoints refuses, or cannot be read or written
 |-- ReviewFileError         a file of reviews cannot be read at all
 |-- DownloadError           a category could not be fetched
 `-- TrainingError           training cannot start or go on with what it was given
@@ -36,6 +37,10 @@ class StoreError(ReviewpulseError):
 
 class CheckpointError(ReviewpulseError):
     """A checkpoint folder is missing or does not fit this version."""
+
+
+class RegistryError(ReviewpulseError):
+    """The registry of checkpoints refuses what it was asked, or cannot be read or written."""
 
 
 class ReviewFileError(ReviewpulseError):

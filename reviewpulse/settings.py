@@ -63,6 +63,12 @@ class StoreSettings(RoomSettings):
     store: Annotated[str, Field(description="SQLAlchemy URL of the store")] = "sqlite:///reviewpulse.db"
 
 
+class RegistrySettings(RoomSettings):
+    """Where checkpoint versions are kept."""
+
+    models: Annotated[str, Field(description="folder of the checkpoint versions and of the champion's name")] = "models"
+
+
 class ProducerSettings(RoomSettings):
     """How `reviewpulse publish` sends."""
 
@@ -76,7 +82,7 @@ class WorkerSettings(RoomSettings):
     """How `reviewpulse work` batches and scores."""
 
     group: Annotated[str, Field(description="consumer group of the workers")] = "reviewpulse"
-    checkpoint: Annotated[str, Field(description="checkpoint folder, or `default` for the bundled one")] = "default"
+    checkpoint: Annotated[str, Field(description="checkpoint folder, `default` (bundled), or `champion`")] = "default"
     device: Annotated[Device, Field(description="where the model runs; auto takes a GPU if there is one")] = "auto"
     batch_reviews: Annotated[int, Field(ge=1, description="most reviews in a micro-batch")] = 256
     batch_seconds: Annotated[float, Field(gt=0, description="longest wait for a micro-batch to fill")] = 0.1
@@ -99,6 +105,7 @@ class DashboardSettings(RoomSettings):
 ROOMS: tuple[type[RoomSettings], ...] = (
     KafkaSettings,
     StoreSettings,
+    RegistrySettings,
     ProducerSettings,
     WorkerSettings,
     DashboardSettings,
