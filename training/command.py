@@ -1,21 +1,32 @@
 """Training from files: reads them, shows how far it is, and leaves a checkpoint folder."""
 
-import logging
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from reviewpulse.card import Card
 from reviewpulse.classifier import silence_transformers
 from reviewpulse.errors import TrainingError
-from reviewpulse.files import BadRow, check_file, read_rows
-from reviewpulse.forms import review_from_row
-from reviewpulse.progress import Progress, Status
-from reviewpulse.records import Review
+from reviewpulse.progress import Progress, RateMeter, Status
+from training.corpus import Corpus, Side
 from training.fit import Step
-from training.train import Plan, train
+from training.objectives import Imbalance
+from training.plan import Plan
+from training.reading import TRAIN_ONLY, fill_corpus
+from training.resume import SNAPSHOT_SECONDS
+from training.train import Watching, train
+from training.work import Work
 
-log = logging.getLogger(__name__)
+
+class Sources(NamedTuple):
+    """Which files a training reads."""
+
+    files: Sequence[Path]
+    unlabelled: Sequence[Path] = ()
+    """Their stars are not looked at: they are learned from through the teacher."""
+    train_only: Sequence[str] = TRAIN_ONLY
 
 
 def parse_layers(layers: str) -> tuple[int, ...]:
@@ -30,30 +41,62 @@ def parse_layers(layers: str) -> tuple[int, ...]:
         raise TrainingError(f"--layers {layers} is no list of numbers; write for example 0,2,5") from exc
 
 
-def train_on_files(files: Sequence[Path], into: Path, plan: Plan, *, now: datetime, progress: Progress) -> Card:
+def parse_imbalance(name: str) -> Imbalance:
+    """Return the strategy of a name; raises TrainingError that lists the names."""
+    try:
+        return Imbalance(name)
+    except ValueError as exc:
+        raise TrainingError(f"--imbalance {name} is none of: {', '.join(Imbalance)}") from exc
+
+
+def parse_side(name: str) -> Side:
+    """Return the side to report on; raises TrainingError for any other than validation and test."""
+    if name not in {Side.validation, Side.test}:
+        raise TrainingError(f"--side {name} is none of: validation, test")
+    return Side(name)
+
+
+def train_on_files(
+    sources: Sources,
+    into: Path,
+    plan: Plan,
+    *,
+    now: datetime,
+    progress: Progress,
+    snapshot_seconds: float = SNAPSHOT_SECONDS,
+) -> Card:
     """Train on the rated reviews of the files, write the checkpoint folder and return its card.
 
-    Raises ReviewFileError and TrainingError.
+    Raises ReviewFileError, TrainingError and CheckpointError.
     """
     silence_transformers()
-    for path in files:
-        check_file(path)
-
-    def show(step: Step) -> None:
-        progress.show(Status(step.number, step.total, f"step {step.number}/{step.total}, loss {step.loss:.3f}"))
-
-    return train(_rated_reviews(files), into, plan, now=now, on_step=show)
+    _refuse_contradictions(sources, plan)
+    work = Work(into)
+    with Corpus(work.corpus_file) as corpus:
+        fill_corpus(corpus, sources.files, sources.unlabelled, sources.train_only, progress)
+        return train(corpus, work, plan, now=now, watching=_watching(progress, snapshot_seconds))
 
 
-def _rated_reviews(files: Sequence[Path]) -> Iterator[Review]:
-    """Yield the files' reviews and log how many rows were none."""
-    for path in files:
-        passed_over = 0
-        for row in read_rows(path):
-            review = row.reason if isinstance(row, BadRow) else review_from_row(row.fields)
-            if isinstance(review, Review):
-                yield review
-            else:
-                passed_over += 1
-        if passed_over:
-            log.warning("%s: rows passed over because they are no review: %d", path, passed_over)
+def _refuse_contradictions(sources: Sources, plan: Plan) -> None:
+    if sources.unlabelled and not plan.teacher:
+        raise TrainingError("--unlabelled files teach nothing without a --teacher; name one")
+    if sources.unlabelled and plan.recipe.imbalance is Imbalance.sampler:
+        raise TrainingError("--imbalance sampler draws by class, which --unlabelled reviews lack; choose another")
+    if plan.teacher and plan.recipe.imbalance is Imbalance.corn:
+        raise TrainingError("--imbalance corn has other outputs than a --teacher; leave one of them out")
+
+
+def _watching(progress: Progress, snapshot_seconds: float) -> Watching:
+    meter, rows = RateMeter(), 0
+
+    def show_step(step: Step) -> None:
+        nonlocal rows
+        rows += step.rows
+        rate = meter.rate_per_second(rows, time.monotonic())
+        note = f"epoch {step.epoch}, step {step.number:,}/{step.total:,}, loss {step.loss:.3f}, {rate:.0f} reviews/s"
+        progress.show(Status(step.number, step.total, note))
+
+    def show_teacher(done: int, total: int) -> None:
+        progress.show(Status(done, total, f"asking the teacher, {done:,} of {total:,} reviews"))
+
+    return Watching(show_step, show_teacher, snapshot_seconds)

@@ -1,55 +1,243 @@
-"""Labelled reviews for training: read once, deduplicated, and split so that nothing leaks."""
+"""Reviews for training on disk: read once at constant memory, deduplicated, and split so that nothing leaks."""
 
 import hashlib
-from collections.abc import Iterable
-from typing import NamedTuple
+import re
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, NamedTuple, Self
 
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from reviewpulse.errors import TrainingError
 from reviewpulse.labels import class_of_stars
 from reviewpulse.records import Review
 from reviewpulse.text import model_text
 
+OWN_TEXT_CHARACTERS: Final = 50
+"""A body with so many letters and digits is taken for the same review whatever its title says."""
 
-class Examples(NamedTuple):
-    """Texts as the model reads them and their class indices, in step."""
-
-    texts: list[str]
-    classes: list[int]
-
-
-class Corpus(NamedTuple):
-    """Training and validation examples: no customer and no text stands in both."""
-
-    training: Examples
-    validation: Examples
-    sha256: str
-    """Of all texts and classes in the order read."""
+_NOT_ALPHANUMERIC: Final = re.compile(r"[\W_]+")
+_READ_ROWS: Final = 1_000
 
 
-def build_corpus(reviews: Iterable[Review], *, validation_share: float, seed: int) -> Corpus:
-    """Return the rated reviews, each text once, split by customer.
+class Side(StrEnum):
+    """Where an example may be used."""
 
-    A customer's reviews all fall on one side, chosen by a hash of the seed and the user_id; a
-    review without one falls by its text. A review without a rating is left out.
+    training = "training"
+    validation = "validation"
+    test = "test"
+
+
+class SplitPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """How examples are set apart: whole customers, some by chance and some because they wrote last."""
+
+    test_share: float = 0.1
+    validation_share: float = 0.08
+    later_share: float = 0.25
+    """The part of test and validation that is filled by time: test with the newest reviews, validation with those
+    before them. Training holds no review that is as new."""
+    seed: int = 0
+
+
+class Cutoffs(NamedTuple):
+    """From which time on (ms UTC) a customer belongs to validation and to test; None when no review is dated."""
+
+    validation: int | None
+    test: int | None
+
+
+class Example(NamedTuple):
+    """One review as training sees it."""
+
+    text: str
+    rating: float | None
+    user_id: str | None
+    timestamp: int | None
+    category: str | None
+    is_train_only: bool = False
+
+
+def example_of(review: Review, *, is_train_only: bool = False, is_labelled: bool = True) -> Example:
+    """Return the review's example; its rating is left out unless it is labelled."""
+    text = model_text(review.title or "", review.text)
+    rating = review.rating if is_labelled else None
+    return Example(text, rating, review.user_id, review.timestamp, review.category, is_train_only)
+
+
+def text_key(title_and_text: str) -> bytes:
+    """Return 16 bytes that are the same for texts that differ only in case, spaces, punctuation or a title.
+
+    >>> text_key("Loud | Good, but loud!") == text_key("loud good but LOUD")
+    True
     """
-    training, validation = Examples([], []), Examples([], [])
-    seen: set[bytes] = set()
-    digest = hashlib.sha256()
-    for review in reviews:
-        if review.rating is None:
-            continue
-        text = model_text(review.title or "", review.text)
-        key = hashlib.blake2b(text.lower().encode(), digest_size=16).digest()
-        if key in seen:
-            continue
-        seen.add(key)
-        label = class_of_stars(review.rating)
-        side = validation if _share(f"{seed}/{review.user_id or text.lower()}") < validation_share else training
-        side.texts.append(text)
-        side.classes.append(label)
-        digest.update(f"{label}\t{text}\n".encode())
-    return Corpus(training, validation, digest.hexdigest())
+    body = _NOT_ALPHANUMERIC.sub("", title_and_text.partition(" | ")[2].casefold())
+    whole = body if len(body) >= OWN_TEXT_CHARACTERS else _NOT_ALPHANUMERIC.sub("", title_and_text.casefold())
+    return hashlib.blake2b((whole or title_and_text).encode(), digest_size=16).digest()
 
 
-def _share(key: str) -> float:
-    """Return a number from 0 to 1 that depends on the key alone."""
-    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big") / 2**64
+def customer_key(example: Example) -> bytes:
+    """Return 16 bytes for the customer; an example without one is a customer of its own."""
+    if example.user_id is None:
+        return text_key(example.text)
+    return hashlib.blake2b(example.user_id.encode(), digest_size=16, person=b"customer").digest()
+
+
+class Corpus:
+    """Examples in a SQLite file, each text once; used as a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection = sqlite3.connect(path, isolation_level=None)
+        self._connection.executescript(_TABLES)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._connection.close()
+
+    def add(self, examples: Iterable[Example]) -> None:
+        """Keep each example whose text is not there yet; one that is there keeps its first form.
+
+        Raises TrainingError when the disk has no room.
+        """
+        try:
+            with self._connection:
+                self._connection.execute("BEGIN")
+                self._connection.executemany(
+                    "INSERT OR IGNORE INTO examples (key, customer, text, class, timestamp, category, is_train_only)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (_row(example) for example in examples),
+                )
+        except sqlite3.OperationalError as exc:
+            raise TrainingError(f"cannot keep the reviews in {self._path} ({exc}); make room there") from exc
+
+    def split(self, plan: SplitPlan) -> Cutoffs:
+        """Put every customer, with all of their reviews, on one side, and return the times that separate the sides.
+
+        A customer who wrote labelled reviews after a cutoff belongs to its side; the others fall by a
+        hash of the seed. Examples that are for training only are left out when their customer is on another side.
+        """
+        cutoffs = self._cutoffs(plan)
+        with self._connection:
+            self._connection.execute("BEGIN")
+            self._connection.execute("DELETE FROM customers")
+            newest = self._connection.execute(
+                "SELECT customer, MAX(CASE WHEN is_train_only OR class IS NULL THEN NULL ELSE timestamp END)"
+                " FROM examples GROUP BY customer"
+            ).fetchall()
+            self._connection.executemany(
+                "INSERT INTO customers VALUES (?, ?)",
+                ((customer, _side(customer, latest, cutoffs, plan)) for customer, latest in newest),
+            )
+            self._connection.execute(
+                "UPDATE examples SET side = (SELECT side FROM customers WHERE customers.customer = examples.customer)"
+            )
+        return cutoffs
+
+    def assign(self, side_of: Callable[[bytes, bytes], Side], *, tests_among_first: int) -> None:
+        """Put every example on the side that its text key and customer key call for.
+
+        Of the test side only those among the first examples added stay: later ones are on no side.
+        """
+        self._connection.create_function("side_of", 2, side_of, deterministic=True)
+        with self._connection:
+            self._connection.execute("BEGIN")
+            self._connection.execute("UPDATE examples SET side = side_of(key, customer)")
+            self._connection.execute(
+                "UPDATE examples SET side = NULL WHERE side = ? AND id > ?", (Side.test, tests_among_first)
+            )
+
+    def count(self) -> int:
+        """Return how many examples there are, on all sides."""
+        (count,) = self._connection.execute("SELECT COUNT(*) FROM examples").fetchone()
+        return int(count)
+
+    def texts(self, side: Side, *, with_unlabelled: bool = False) -> Iterator[str]:
+        """Yield a side's texts, oldest row first, those without a class only if asked for."""
+        yield from (row[0] for row in self._select("text", side, with_unlabelled=with_unlabelled))
+
+    def classes(self, side: Side, *, with_unlabelled: bool = False) -> npt.NDArray[np.int64]:
+        """Return a side's class indices in step with `texts`, shape (examples,); -1 for one without a class."""
+        rows = self._select("COALESCE(class, -1)", side, with_unlabelled=with_unlabelled)
+        return np.fromiter((row[0] for row in rows), dtype=np.int64)
+
+    def categories(self, side: Side) -> Iterator[str]:
+        """Yield a side's product categories in step with `texts`, `unknown` where there is none."""
+        yield from (row[0] for row in self._select("COALESCE(category, 'unknown')", side, with_unlabelled=False))
+
+    def seen_keys(self, side: Side) -> Iterator[tuple[bytes, bytes]]:
+        """Yield (text key, customer key) of a side's examples, labelled or not."""
+        yield from self._select("key, customer", side, with_unlabelled=True)
+
+    def sha256(self) -> str:
+        """Return a hash of all texts and classes, whatever order they were read in."""
+        digest = hashlib.sha256()
+        for key, label in self._connection.execute("SELECT key, COALESCE(class, -1) FROM examples ORDER BY key"):
+            digest.update(key + f"{label}\n".encode())
+        return digest.hexdigest()
+
+    def _select(self, columns: str, side: Side, *, with_unlabelled: bool) -> Iterator[tuple]:  # type: ignore[type-arg]  # what SQL gives
+        labelled = "" if with_unlabelled else "AND class IS NOT NULL"
+        kept = "" if side is Side.training else "AND NOT is_train_only AND class IS NOT NULL"
+        query = f"SELECT {columns} FROM examples WHERE side = ? {labelled} {kept} ORDER BY id"  # noqa: S608
+        cursor = self._connection.execute(query, (side,))
+        while rows := cursor.fetchmany(_READ_ROWS):
+            yield from rows
+
+    def _cutoffs(self, plan: SplitPlan) -> Cutoffs:
+        dated = "timestamp IS NOT NULL AND class IS NOT NULL AND NOT is_train_only"
+        (count,) = self._connection.execute(f"SELECT COUNT(*) FROM examples WHERE {dated}").fetchone()  # noqa: S608
+
+        def time_before(newest: float) -> int | None:
+            if round(count * newest) == 0:
+                return None
+            query = f"SELECT timestamp FROM examples WHERE {dated} ORDER BY timestamp DESC LIMIT 1 OFFSET ?"  # noqa: S608
+            (timestamp,) = self._connection.execute(query, (round(count * newest) - 1,)).fetchone()
+            return int(timestamp)
+
+        test_part = plan.test_share * plan.later_share
+        both = test_part + plan.validation_share * plan.later_share
+        return Cutoffs(validation=time_before(both), test=time_before(test_part))
+
+
+def share_of(key: bytes, seed: int) -> float:
+    """Return a number from 0 to 1 that depends on the key and the seed alone."""
+    digest = hashlib.blake2b(f"{seed}/".encode() + key, digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def _side(customer: bytes, latest: int | None, cutoffs: Cutoffs, plan: SplitPlan) -> Side:
+    if latest is not None and cutoffs.test is not None and latest >= cutoffs.test:
+        return Side.test
+    if latest is not None and cutoffs.validation is not None and latest >= cutoffs.validation:
+        return Side.validation
+    by_chance = 1 - plan.later_share
+    share = share_of(customer, plan.seed)
+    if share < plan.test_share * by_chance:
+        return Side.test
+    if share < (plan.test_share + plan.validation_share) * by_chance:
+        return Side.validation
+    return Side.training
+
+
+def _row(example: Example) -> tuple[object, ...]:
+    label = None if example.rating is None else class_of_stars(example.rating)
+    keys = text_key(example.text), customer_key(example)
+    return (*keys, example.text, label, example.timestamp, example.category, example.is_train_only)
+
+
+_TABLES: Final = """
+PRAGMA journal_mode = OFF;
+PRAGMA synchronous = OFF;
+CREATE TABLE examples (
+    id INTEGER PRIMARY KEY, key BLOB UNIQUE, customer BLOB, text TEXT, class INTEGER, timestamp INTEGER,
+    category TEXT, is_train_only INTEGER, side TEXT
+);
+CREATE INDEX examples_by_customer ON examples (customer);
+CREATE TABLE customers (customer BLOB PRIMARY KEY, side TEXT);
+"""

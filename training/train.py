@@ -1,144 +1,132 @@
-"""From rated reviews to a checkpoint folder."""
+"""From a corpus to a checkpoint folder."""
 
-import importlib.metadata
+import itertools
 import logging
-import os
-import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error
 
-from reviewpulse.card import Card
+from reviewpulse.card import Card, Decision, find_checkpoint
 from reviewpulse.classifier import SentimentClassifier
+from reviewpulse.decision import decide, outputs_of
 from reviewpulse.errors import TrainingError
 from reviewpulse.labels import LABELS
-from reviewpulse.records import Review
-from reviewpulse.text import CLEANING_VERSION
-from training.base import PACKAGED_BASE, Base, keep_layers, keep_words, load_base
-from training.corpus import Corpus, Examples, build_corpus
-from training.fit import Recipe, Step, fit, tokenize
+from training.base import Base, load_base
+from training.checkpoint import choose_decision, finish, first_card
+from training.corpus import Corpus, Side
+from training.cutting import keep_layers, keep_neurons, keep_words, set_dropout, train_upper_layers
+from training.evaluation.metrics import measure
+from training.fit import Examples, Fitting, Recipe, Step, autocast
+from training.objectives import Objective
+from training.plan import Plan
+from training.resume import SNAPSHOT_SECONDS, Snapshots
+from training.teacher import answers_file, refuse_leak, teacher_logits
+from training.tokens import Tokens
+from training.work import Work
 
 log = logging.getLogger(__name__)
 
-LIBRARIES = ("torch", "transformers", "tokenizers", "scikit-learn", "numpy")
+NEURON_TEXTS = 500
+"""Texts that say which feed-forward neurons matter."""
+
+FEW_REVIEWS = 300
+"""Fewer reviews to choose on are warned of: macro-F1 then moves by some 0.03 by chance."""
 
 
-class Plan(NamedTuple):
-    """What to train and what to call it."""
+class Watching(NamedTuple):
+    """Who is told how far training is, and how often it is kept for a restart."""
 
-    name: str
-    base: str = PACKAGED_BASE
-    layers: tuple[int, ...] = ()
-    """Which of the base's layers to keep; empty for all."""
-    vocabulary: int = 0
-    """How many word pieces to keep; 0 for all."""
-    max_tokens: int = 128
-    validation_share: float = 0.1
-    recipe: Recipe = Recipe()
+    on_step: Callable[[Step], None] = lambda _step: None
+    on_teacher_texts: Callable[[int, int], None] = lambda _done, _total: None
+    snapshot_seconds: float = SNAPSHOT_SECONDS
 
 
-def train(
-    reviews: Iterable[Review],
-    folder: Path,
-    plan: Plan,
-    *,
-    now: datetime,
-    on_step: Callable[[Step], None],
-) -> Card:
-    """Fine-tune on the rated reviews, write the checkpoint folder and return its card.
+def train(corpus: Corpus, work: Work, plan: Plan, *, now: datetime, watching: Watching) -> Card:
+    """Fine-tune on the corpus's training side, write the checkpoint folder and return its card.
 
-    The folder appears only when it is whole. Raises TrainingError when it exists already or the
-    reviews cannot be trained on.
+    Goes on where a killed run of the same plan on the same reviews stopped. The folder appears only
+    when it is whole. Raises TrainingError when the reviews cannot be trained on, CheckpointError
+    when the teacher cannot be used.
     """
-    if folder.exists():
-        raise TrainingError(f"{folder} exists already; name another folder by --into, or remove it first")
-    corpus = build_corpus(reviews, validation_share=plan.validation_share, seed=plan.recipe.seed)
+    corpus.split(plan.split)
     _refuse_unusable(corpus)
+    work.claim(plan, corpus.sha256())
     torch.manual_seed(plan.recipe.seed)
-    base = _prepared_base(plan, corpus.training.texts)
-    log.info("training on %d reviews, choosing on %d", len(corpus.training.texts), len(corpus.validation.texts))
-    card = _card(plan, corpus, now, metrics={})
+    examples, classes = corpus.classes(Side.training, with_unlabelled=True), corpus.classes(Side.training)
+    counts = np.bincount(classes, minlength=len(LABELS))
+    objective = _objective(plan.recipe, counts)
+    base = _prepared_base(plan, corpus, outputs_of(objective.head))
+    teacher = _teacher_logits(corpus, work, plan, len(examples), watching) if plan.teacher else None
+    tokens = Tokens.of_texts(base.tokenizer, corpus.texts(Side.training, with_unlabelled=True), plan.max_tokens)
+    shares = tuple((counts / counts.sum()).round(6).tolist())
+    card = first_card(plan, now, Decision(head=objective.head, class_shares=shares))
     classifier = SentimentClassifier(base.model, base.tokenizer, card)
-
-    def validation_macro_f1(_model: object) -> float:
-        metrics = measure(classifier.predict(corpus.validation.texts), corpus.validation.classes)
-        log.info("validation: %s", ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
-        return metrics["macro_f1"]
-
-    tokens = tokenize(base.tokenizer, corpus.training.texts, plan.max_tokens)
-    fit(base.model, tokens, corpus.training.classes, plan.recipe, evaluate=validation_macro_f1, on_step=on_step)
-    metrics = measure(classifier.predict(corpus.validation.texts), corpus.validation.classes)
-    classifier.card = _card(plan, corpus, now, metrics)
-    _save_whole(classifier, folder)
-    return classifier.card
+    snapshots = Snapshots(work.folder, watching.snapshot_seconds)
+    fitting = Fitting(base.model, Examples(tokens, examples, teacher), objective, plan.recipe, snapshots)
+    position = fitting.run(lambda _model: _validate(classifier, corpus, plan), watching.on_step)
+    return finish(classifier, corpus, work, plan, position)
 
 
-def measure(probabilities: npt.NDArray[np.float32], classes: Sequence[int]) -> dict[str, float]:
-    """Return accuracy, macro_f1, weighted_f1 and mae_stars for probabilities (reviews, 5) and true classes."""
-    predicted = probabilities.argmax(axis=1)
-    every = list(range(len(LABELS)))
-    return {
-        "accuracy": float(accuracy_score(classes, predicted)),
-        "macro_f1": float(f1_score(classes, predicted, labels=every, average="macro", zero_division=0)),
-        "weighted_f1": float(f1_score(classes, predicted, labels=every, average="weighted", zero_division=0)),
-        "mae_stars": float(mean_absolute_error(classes, predicted)),
-    }
+def _objective(recipe: Recipe, counts: npt.NDArray[np.int64]) -> Objective:
+    return Objective(recipe.imbalance, torch.from_numpy(counts), recipe.teacher_weight, recipe.teacher_temperature)
+
+
+def _validate(classifier: SentimentClassifier, corpus: Corpus, plan: Plan) -> dict[str, float]:
+    """Return the validation's figures as they would be if training ended here; macro-F1 chooses the epoch."""
+    classes = corpus.classes(Side.validation)
+    with autocast(classifier.device):
+        logits = classifier.logits(list(corpus.texts(Side.validation)))
+    metrics = measure(decide(logits, choose_decision(plan, classifier.card.decision, logits, classes)), classes)
+    log.info("validation: %s", ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
+    return metrics | {"quality": metrics["macro_f1"]}
 
 
 def _refuse_unusable(corpus: Corpus) -> None:
-    examples: Examples = corpus.training
-    if not examples.texts or not corpus.validation.texts:
+    classes, validation = corpus.classes(Side.training), corpus.classes(Side.validation)
+    if not len(classes) or not len(validation):
         raise TrainingError(
-            f"{len(examples.texts)} rated reviews to train on and {len(corpus.validation.texts)} to choose on "
-            "are too few; give files with some hundred reviews that carry a rating"
+            f"{len(classes)} rated reviews to train on and {len(validation)} to choose on are too few; "
+            "give files with some hundred reviews that carry a rating"
         )
-    if len(set(examples.classes)) == 1:
+    if len(set(classes.tolist())) == 1:
         raise TrainingError(
-            f"all reviews to train on are '{LABELS[examples.classes[0]]}'; give files with at least two classes"
+            f"all reviews to train on are '{LABELS[int(classes[0])]}'; give files with at least two classes"
+        )
+    log.info("training on %d reviews, choosing on %d", len(classes), len(validation))
+    if len(validation) < FEW_REVIEWS:
+        log.warning(
+            "only %d reviews choose the epoch, the temperature and tau: do not trust the figures", len(validation)
         )
 
 
-def _prepared_base(plan: Plan, texts: Sequence[str]) -> Base:
-    base = load_base(plan.base)
+def _prepared_base(plan: Plan, corpus: Corpus, outputs: int) -> Base:
+    """Return the plan's base, cut to what it keeps."""
+    base = load_base(plan.base, outputs)
     longest = getattr(base.model.config, "max_position_embeddings", plan.max_tokens)
     if plan.max_tokens > longest:
         raise TrainingError(f"--max-tokens {plan.max_tokens}: the base {plan.base} reads at most {longest}")
     if plan.layers:
         base = keep_layers(base, plan.layers)
     if plan.vocabulary:
-        base = keep_words(base, texts, plan.vocabulary)
+        base = keep_words(base, corpus.texts(Side.training, with_unlabelled=True), plan.vocabulary)
+    if plan.neurons:
+        texts = list(itertools.islice(corpus.texts(Side.training), NEURON_TEXTS))
+        base = keep_neurons(base, texts, plan.neurons, plan.max_tokens)
+    if plan.upper_layers:
+        train_upper_layers(base, plan.upper_layers)
+    set_dropout(base, plan.recipe.dropout)
     return base
 
 
-def _card(plan: Plan, corpus: Corpus, now: datetime, metrics: dict[str, float]) -> Card:
-    return Card(
-        name=plan.name,
-        version=now.strftime("%Y%m%d-%H%M%S"),
-        labels=LABELS,
-        max_tokens=plan.max_tokens,
-        cleaning_version=CLEANING_VERSION,
-        base=plan.base,
-        seed=plan.recipe.seed,
-        training_reviews=len(corpus.training.texts),
-        data_sha256=corpus.sha256,
-        trained_at=now.isoformat(timespec="seconds"),
-        metrics={name: round(value, 4) for name, value in metrics.items()},
-        libraries={name: importlib.metadata.version(name) for name in LIBRARIES},
-    )
-
-
-def _save_whole(classifier: SentimentClassifier, folder: Path) -> None:
-    """Write beside the folder, then rename: a reader never sees half a checkpoint."""
-    part = folder.with_name(f".{folder.name}.part-{os.getpid()}")
-    try:
-        classifier.save(part)
-        part.rename(folder)
-    except OSError as exc:
-        shutil.rmtree(part, ignore_errors=True)
-        raise TrainingError(f"cannot write the checkpoint {folder}: {exc.strerror or exc}") from exc
+def _teacher_logits(corpus: Corpus, work: Work, plan: Plan, total: int, watching: Watching) -> npt.NDArray[np.float32]:
+    """Return the teacher's log-probabilities (examples, labels) for the training side."""
+    folder = find_checkpoint(plan.teacher or "")
+    refuse_leak(folder, corpus)
+    teacher = SentimentClassifier.load(folder)
+    texts = corpus.texts(Side.training, with_unlabelled=True)
+    file = answers_file(teacher, work.into.parent)
+    return teacher_logits(teacher, texts, file, lambda done: watching.on_teacher_texts(done, total))

@@ -5,7 +5,8 @@ import torch
 
 from reviewpulse.classifier import pad
 from reviewpulse.errors import TrainingError
-from training.base import Base, keep_layers, keep_words, load_base
+from training.base import Base, load_base
+from training.cutting import keep_layers, keep_neurons, keep_words, set_dropout, train_upper_layers
 
 
 @pytest.fixture
@@ -54,3 +55,58 @@ def test_a_word_whose_piece_is_gone_is_spelled_out(base: Base) -> None:
 
     tokens = smaller.tokenizer.encode("bad").tokens
     assert tokens == ["[CLS]", "b", "##a", "##d", "[SEP]"]
+
+
+def test_neurons_that_say_nothing_are_the_first_to_go(base: Base) -> None:
+    outgoing = base.model.bert.encoder.layer[0].output.dense.weight
+    with torch.no_grad():
+        outgoing[:, 1::2] = 0
+    before = logits(base, "good 1")
+
+    smaller = keep_neurons(base, ["good 1", "bad"], 16, max_tokens=32)
+
+    assert smaller.model.config.intermediate_size == 16
+    assert smaller.model.bert.encoder.layer[0].intermediate.dense.weight.shape == (16, 16)
+    torch.testing.assert_close(logits(smaller, "good 1"), before)
+
+
+def test_more_neurons_than_the_base_has_are_refused(base: Base) -> None:
+    with pytest.raises(TrainingError, match="--neurons 33: the base has 32"):
+        keep_neurons(base, ["good"], 33, max_tokens=32)
+
+
+def test_only_the_upper_layers_and_the_head_are_trained(tiny_checkpoint: Path) -> None:
+    base = load_base("small-2x64")
+
+    train_upper_layers(base, 1)
+
+    trained = {
+        name.split(".weight")[0].split(".bias")[0] for name, w in base.model.named_parameters() if w.requires_grad
+    }
+    assert {name.split("layer.")[1][0] for name in trained if "encoder.layer." in name} == {"1"}
+    assert "classifier" in trained
+    assert not [name for name in trained if "embeddings" in name]
+    with pytest.raises(TrainingError, match="--upper-layers 3: the base has 2"):
+        train_upper_layers(base, 3)
+
+
+def test_a_small_base_has_the_words_of_minilm_and_as_many_outputs_as_asked() -> None:
+    base = load_base("small-2x128", outputs=4)
+
+    assert (base.model.config.num_hidden_layers, base.model.config.hidden_size) == (2, 128)
+    assert base.model.config.vocab_size == base.tokenizer.get_vocab_size() == 30_522
+    assert logits(base, "good").shape == (1, 4)
+    vectors = base.model.get_input_embeddings().weight
+    good, great, screw = (vectors[base.tokenizer.token_to_id(word)] for word in ("good", "great", "screw"))
+    assert torch.cosine_similarity(good, great, dim=0) > torch.cosine_similarity(good, screw, dim=0)
+
+
+def test_a_width_that_no_head_fits_is_refused() -> None:
+    with pytest.raises(TrainingError, match="multiple of 64"):
+        load_base("small-2x100")
+
+
+def test_dropout_is_set_everywhere(base: Base) -> None:
+    set_dropout(base, 0.3)
+
+    assert {module.p for module in base.model.modules() if isinstance(module, torch.nn.Dropout)} == {0.3}

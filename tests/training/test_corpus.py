@@ -1,48 +1,128 @@
-from hypothesis import given
-from hypothesis import strategies as st
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 
 from reviewpulse.records import Review
-from training.corpus import build_corpus
+from tests.training.examples import example
+from training.corpus import Corpus, Cutoffs, Side, SplitPlan, example_of, text_key
+
+DAY = 86_400_000
+BY_CHANCE = SplitPlan(test_share=0.2, validation_share=0.2, later_share=0)
 
 
-def review(text: str, rating: float | None = 5, user_id: str | None = None) -> Review:
-    return Review(text=text, rating=rating, user_id=user_id)
+@pytest.fixture
+def corpus(tmp_path: Path) -> Iterator[Corpus]:
+    with Corpus(tmp_path / "corpus.db") as opened:
+        yield opened
 
 
-def test_a_text_is_kept_once_whatever_its_case_and_markup() -> None:
-    corpus = build_corpus([review("Good &amp; cheap"), review("good & cheap<br />", 1)], validation_share=0.0, seed=0)
-
-    assert corpus.training.texts == ["Good & cheap"]
-    assert corpus.training.classes == [4]
+def sides(corpus: Corpus) -> dict[str, Side]:
+    """Return the side of every text."""
+    return {text: side for side in Side for text in corpus.texts(side, with_unlabelled=True)}
 
 
-def test_a_review_without_rating_is_left_out() -> None:
-    assert build_corpus([review("x", None)], validation_share=0.5, seed=0).training.texts == []
+def test_a_text_is_kept_once_whatever_its_case_punctuation_and_title(corpus: Corpus) -> None:
+    long = "This kettle boils quickly and has never leaked in the two years since we bought it"
+    corpus.add(
+        [example(f"Good | {long}"), example(f"Nice! | {long.upper()}."), example("Short | one"), example("short")]
+    )
+
+    corpus.split(BY_CHANCE)
+
+    assert sorted(sides(corpus)) == [f"Good | {long}", "Short | one", "short"]
 
 
-@given(
-    st.lists(st.tuples(st.text("abc", min_size=1, max_size=4), st.integers(0, 5)), max_size=60),
-    st.integers(0, 3),
-)
-def test_no_customer_and_no_text_stands_on_both_sides(rows: list[tuple[str, int]], seed: int) -> None:
-    reviews = [review(f"{text} by {user}", user_id=str(user)) for text, user in rows]
-    users = {f"{text} by {user}": user for text, user in rows}
-
-    corpus = build_corpus(reviews, validation_share=0.4, seed=seed)
-
-    sides = [set(corpus.training.texts), set(corpus.validation.texts)]
-    assert not sides[0] & sides[1]
-    assert not {users[text] for text in sides[0]} & {users[text] for text in sides[1]}
-    assert sides[0] | sides[1] == set(users)
+def test_a_short_body_under_another_title_is_another_text() -> None:
+    assert text_key("Great | Works") != text_key("Awful | Works")
+    assert text_key("👍") != text_key("👎")
 
 
-def test_the_split_and_the_hash_depend_on_data_and_seed_alone() -> None:
-    reviews = [review(f"text {number}") for number in range(200)]
+def test_all_reviews_of_a_customer_are_on_one_side(corpus: Corpus) -> None:
+    corpus.add(example(f"text {number}", user_id=f"customer {number % 40}") for number in range(400))
 
-    first, again = (build_corpus(reviews, validation_share=0.2, seed=1) for _ in range(2))
-    other = build_corpus(reviews, validation_share=0.2, seed=2)
+    corpus.split(BY_CHANCE)
 
-    assert first == again
-    assert first.validation.texts != other.validation.texts
-    assert first.sha256 == other.sha256
-    assert 20 <= len(first.validation.texts) <= 60
+    side_of_customer: dict[int, set[Side]] = {}
+    for text, side in sides(corpus).items():
+        side_of_customer.setdefault(int(text.split()[1]) % 40, set()).add(side)
+    assert all(len(of_one) == 1 for of_one in side_of_customer.values())
+    assert set().union(*side_of_customer.values()) == set(Side)
+
+
+def test_training_holds_no_review_as_new_as_those_set_apart_by_time(corpus: Corpus) -> None:
+    corpus.add(example(f"text {day}", user_id=f"customer {day}", timestamp=day * DAY) for day in range(1_000))
+
+    cutoffs = corpus.split(SplitPlan(test_share=0.2, validation_share=0.2, later_share=0.5))
+
+    assert cutoffs == Cutoffs(validation=800 * DAY, test=900 * DAY)
+    days = {side: [int(text.split()[1]) for text in corpus.texts(side)] for side in Side}
+    assert max(days[Side.training]) < 800
+    assert set(range(900, 1_000)) <= set(days[Side.test])
+    assert set(range(800, 900)) <= set(days[Side.validation])
+    assert min(days[Side.test]) < 100  # some by chance, from all years
+
+
+def test_a_customer_who_wrote_lately_is_set_apart_with_all_earlier_reviews(corpus: Corpus) -> None:
+    corpus.add(example(f"text {day}", user_id=f"customer {day}", timestamp=day * DAY) for day in range(100))
+    corpus.add([example("early words of a late writer", user_id="customer 99", timestamp=0)])
+
+    corpus.split(SplitPlan(later_share=1.0))
+
+    assert sides(corpus)["early words of a late writer"] is Side.test
+
+
+def test_rows_for_training_only_never_reach_validation_or_test(corpus: Corpus) -> None:
+    corpus.add(example(f"text {number}", user_id=f"c{number}") for number in range(200))
+    corpus.add(example(f"restored {number}", user_id=f"c{number}", is_train_only=True) for number in range(200))
+
+    corpus.split(BY_CHANCE)
+
+    found = sides(corpus)
+    restored = {text: side for text, side in found.items() if text.startswith("restored")}
+    assert set(restored.values()) == {Side.training}
+    assert all(found[text.replace("restored", "text")] is Side.training for text in restored)
+
+
+def test_an_unlabelled_review_is_for_training_only_and_asked_for(corpus: Corpus) -> None:
+    corpus.add(example(f"text {number}") for number in range(200))
+    corpus.add(example(f"silent {number}", rating=None) for number in range(200))
+
+    corpus.split(BY_CHANCE)
+
+    assert not [text for text in corpus.texts(Side.training) if text.startswith("silent")]
+    with_all = list(corpus.texts(Side.training, with_unlabelled=True))
+    assert len(with_all) == len(corpus.classes(Side.training, with_unlabelled=True))
+    assert {text.startswith("silent") for text in with_all} == {True, False}
+    assert not [text for text in corpus.texts(Side.test, with_unlabelled=True) if text.startswith("silent")]
+
+
+def test_the_seed_moves_customers_and_the_order_of_reading_does_not(corpus: Corpus, tmp_path: Path) -> None:
+    examples = [example(f"text {number}", rating=1 + number % 5) for number in range(300)]
+    corpus.add(examples)
+    with Corpus(tmp_path / "other.db") as other:
+        other.add(reversed(examples))
+        other.split(BY_CHANCE)
+        corpus.split(BY_CHANCE)
+        assert sides(other) == sides(corpus)
+        assert other.sha256() == corpus.sha256()
+
+        other.split(SplitPlan(test_share=0.2, validation_share=0.2, later_share=0, seed=1))
+        assert sides(other) != sides(corpus)
+
+
+def test_classes_and_categories_stand_in_step_with_the_texts(corpus: Corpus) -> None:
+    corpus.add([example("a", rating=1.0, category="Toys"), example("b", rating=2.5), example("c", rating=5.0)])
+
+    corpus.split(SplitPlan(test_share=0, validation_share=0))
+
+    assert list(corpus.texts(Side.training)) == ["a", "b", "c"]
+    assert corpus.classes(Side.training).tolist() == [0, 2, 4]
+    assert list(corpus.categories(Side.training)) == ["Toys", "unknown", "unknown"]
+
+
+def test_an_example_is_cleaned_as_the_stream_cleans() -> None:
+    review = Review(title="Caf&eacute;", text="so<br />good", rating=4.0, user_id="u", timestamp=7, category="Food")
+
+    assert example_of(review) == ("Café | so good", 4.0, "u", 7, "Food", False)
+    assert example_of(review, is_labelled=False).rating is None

@@ -1,0 +1,54 @@
+"""Token ids of many texts, kept flat: a million reviews take some 250 MB."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, Self
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
+
+_TEXTS: Final = 1_000
+
+
+class Tokens:
+    """Rows of token ids, each of its own length."""
+
+    def __init__(self, ids: npt.NDArray[np.int32], ends: npt.NDArray[np.int64]) -> None:
+        self._ids = ids  # (all tokens,)
+        self._starts = np.concatenate([[0], ends[:-1]]).astype(np.int64)
+        self._ends = ends  # (rows,)
+
+    @classmethod
+    def of_texts(cls, tokenizer: Tokenizer, texts: Iterable[str], max_tokens: int) -> Self:
+        """Return the texts' token ids, at most max_tokens of each."""
+        rows = list(token_rows(tokenizer, texts, max_tokens))
+        ids = np.concatenate(rows) if rows else np.empty(0, dtype=np.int32)
+        return cls(ids, np.cumsum([len(row) for row in rows], dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __getitem__(self, row: int) -> npt.NDArray[np.int32]:
+        return self._ids[self._starts[row] : self._ends[row]]
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens in each row, shape (rows,)."""
+        return self._ends - self._starts
+
+
+def token_rows(tokenizer: Tokenizer, texts: Iterable[str], max_tokens: int) -> Iterator[npt.NDArray[np.int32]]:
+    """Yield each text's token ids, at most max_tokens of them."""
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_tokens)
+    iterator = iter(texts)
+    while part := list(itertools.islice(iterator, _TEXTS)):
+        for encoding in tokenizer.encode_batch_fast(part):
+            yield np.array(encoding.ids, dtype=np.int32)
+
+
+def unknown_share(rows: Sequence[Sequence[int]], unknown_id: int | None) -> float:
+    """Return the share of token ids that stand for nothing the vocabulary knows."""
+    total = sum(len(row) for row in rows)
+    return sum(list(row).count(unknown_id) for row in rows) / total if unknown_id is not None and total else 0.0

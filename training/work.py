@@ -1,0 +1,46 @@
+"""The folder that a training works in, beside the checkpoint folder that it will become."""
+
+import os
+import shutil
+from pathlib import Path
+
+import msgspec
+
+from reviewpulse.errors import TrainingError
+from training.plan import Plan
+
+
+class Work:
+    """`NAME.training` beside the folder to make: corpus, snapshots, the unfinished checkpoint."""
+
+    def __init__(self, into: Path) -> None:
+        if into.exists():
+            raise TrainingError(f"{into} exists already; name another folder by --into, or remove it first")
+        self.into = into
+        self.folder = into.with_name(f"{into.name}.training")
+        self.corpus_file = self.folder / "corpus.db"
+        self.unfinished = self.folder / "checkpoint"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.corpus_file.unlink(missing_ok=True)
+        except OSError as exc:
+            raise TrainingError(f"cannot work in {self.folder}: {exc.strerror or exc}; name another --into") from exc
+
+    def claim(self, plan: Plan, data_sha256: str) -> None:
+        """Take the folder for this plan on these reviews; raises TrainingError when it holds another training."""
+        path = self.folder / "plan.json"
+        mine = msgspec.json.format(msgspec.json.encode({"plan": plan, "data_sha256": data_sha256}), indent=2)
+        if path.exists() and path.read_bytes() != mine:
+            raise TrainingError(
+                f"{self.folder} holds an unfinished training with other options or other reviews; "
+                "give the same ones to go on with it, or remove the folder"
+            )
+        path.write_bytes(mine)
+
+    def finish(self) -> None:
+        """Turn the unfinished checkpoint into the folder to make, whole at once, and remove the rest."""
+        for path in self.unfinished.iterdir():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        self.unfinished.rename(self.into)
+        shutil.rmtree(self.folder)
