@@ -1,0 +1,64 @@
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from reviewpulse.progress import Status
+from tests.training.examples import quick_plan, write_reviews
+from training.command import Sources
+from training.corpus import Side
+from training.evaluation.comparison import Comparison, Contestant, compare, table, write_comparison
+from training.objectives import Imbalance
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+class Counter:
+    """Progress that counts trainings."""
+
+    def __init__(self) -> None:
+        self.trainings = 0
+
+    def show(self, status: Status) -> None:
+        """Count the last steps."""
+        self.trainings += "step" in status.note and status.done == status.total
+
+
+@pytest.fixture(scope="module")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_reviews(tmp_path_factory.mktemp("reviews") / "reviews.jsonl", 400)
+
+
+def test_every_contestant_is_trained_with_every_seed_and_compared_with_the_best(
+    tiny_checkpoint: Path, reviews: Path, tmp_path: Path
+) -> None:
+    plan = quick_plan(tiny_checkpoint)
+    plan = msgspec.structs.replace(plan, recipe=msgspec.structs.replace(plan.recipe, epochs=2, patience=0))
+    contestants = [Contestant(str(tiny_checkpoint), Imbalance.none), Contestant(str(tiny_checkpoint), Imbalance.focal)]
+    first, again = Counter(), Counter()
+
+    def run(progress: Counter) -> Comparison:
+        return compare(
+            Sources([reviews]), tmp_path, plan, contestants, [0, 1, 2], side=Side.validation, now=NOW, progress=progress
+        )
+
+    comparison = run(first)
+
+    assert (first.trainings, len(comparison.standings)) == (6, 2)
+    best, other = comparison.standings
+    assert best.means["macro_f1"] >= other.means["macro_f1"]
+    assert best.against_best is None
+    assert other.against_best is not None
+    assert other.against_best.mean == pytest.approx(other.means["macro_f1"] - best.means["macro_f1"], abs=1e-5)
+    scores = [figures["macro_f1"] for figures in best.seeds.values()]
+    assert best.means["macro_f1"] == pytest.approx(sum(scores) / 3)
+    assert list(best.seeds) == ["0", "1", "2"]
+    write_comparison(comparison, tmp_path)
+    assert json.loads((tmp_path / "comparison.json").read_text())["reviews"] == comparison.reviews > 10
+    assert (tmp_path / "comparison.md").read_text() == table(comparison)
+    assert table(comparison).count("\n") == 4
+
+    assert run(again) == comparison
+    assert again.trainings == 0

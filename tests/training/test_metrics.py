@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+
+from reviewpulse.card import Decision
+from reviewpulse.decision import Predictions, decide
+from training.calibration import expected_calibration_error, with_tau, with_temperature
+from training.evaluation.bootstrap import macro_f1_difference
+from training.evaluation.metrics import ClassFigures, measure, measure_classes
+
+CLASSES = np.array([0, 4, 3, 2])
+
+
+def sure(labels: list[int]) -> Predictions:
+    """Return predictions that are certain of these labels."""
+    return Predictions(np.eye(5, dtype=np.float32)[labels], np.array(labels))
+
+
+def test_figures_are_those_of_the_definitions() -> None:
+    figures = measure(sure([0, 4, 4, 2]), CLASSES)
+
+    assert figures == pytest.approx(
+        {
+            "accuracy": 0.75,
+            "macro_f1": (1 + 0 + 1 + 0 + 2 / 3) / 5,
+            "weighted_f1": (1 + 1 + 0 + 2 / 3) / 4,
+            "mae_stars": 0.25,
+            "off_by_one_accuracy": 1.0,
+            "qwk": 1 - (1 / 16) / 4 / _expected_disagreement([0, 4, 4, 2]),
+            "expected_calibration_error": 0.25,
+            "log_loss": -np.log(1e-12) / 4,
+        }
+    )
+
+
+def _expected_disagreement(labels: list[int]) -> float:
+    """Return the mean weight of chance pairs: quadratic, 16 for the far ends."""
+    return float(np.mean([(given - true) ** 2 / 16 for given in labels for true in CLASSES]))
+
+
+def test_a_label_that_nobody_has_counts_nothing() -> None:
+    figures = measure_classes(np.array([0, 0]), np.array([0, 4]))
+
+    assert figures["very negative"] == ClassFigures(precision=0.5, recall=1.0, f1=pytest.approx(2 / 3), reviews=1)
+    assert figures["neutral"] == ClassFigures(precision=0, recall=0, f1=0, reviews=0)
+
+
+def test_the_temperature_takes_back_what_was_too_sure() -> None:
+    generator = np.random.default_rng(0)
+    true_logits = generator.normal(0, 1.5, (4_000, 5))
+    classes = np.array([generator.choice(5, p=np.exp(row) / np.exp(row).sum()) for row in true_logits])
+    too_sure = (3 * true_logits).astype(np.float32)
+
+    decision = with_temperature(Decision(), too_sure, classes)
+
+    assert decision.temperature == pytest.approx(3, rel=0.06)
+    assert expected_calibration_error(decide(too_sure, Decision()).probabilities, classes) > 0.1
+    assert expected_calibration_error(decide(too_sure, decision).probabilities, classes) < 0.03
+
+
+def test_tau_is_the_one_of_the_best_macro_f1() -> None:
+    logits = np.array([[0.0, -9, -9, -9, 0.5]] * 10 + [[0.0, -9, -9, -9, 2.0]] * 30, dtype=np.float32)
+    classes = np.array([0] * 10 + [4] * 30)
+    rare = Decision(class_shares=(0.25, 0.0, 0.0, 0.0, 0.75))
+
+    decision = with_tau(rare, logits, classes)
+
+    assert decision.tau == 0.5  # 0.5 < tau * log(3) < 2
+    assert with_tau(rare, logits, np.array([4] * 40)).tau == 0.0
+
+
+def test_confidences_as_high_as_the_share_of_right_answers_have_no_calibration_error() -> None:
+    probabilities = np.array([[0.5, 0.5, 0, 0, 0]] * 4, dtype=np.float32)
+
+    assert expected_calibration_error(probabilities, np.array([0, 0, 1, 1])) == pytest.approx(0)
+    assert expected_calibration_error(probabilities, np.array([1, 1, 1, 1])) == pytest.approx(0.5)
+
+
+def test_a_difference_beyond_chance_has_an_interval_that_leaves_out_zero() -> None:
+    generator = np.random.default_rng(0)
+    classes = generator.integers(0, 5, 1_000)
+    good, bad = (np.where(generator.random(1_000) < right, classes, 4 - classes) for right in (0.9, 0.6))
+
+    difference, same = macro_f1_difference(bad, good, classes), macro_f1_difference(bad, bad, classes)
+
+    assert difference.low < difference.mean < difference.high < 0
+    assert difference.is_loss
+    assert not same.is_loss
+    flipped = macro_f1_difference(good, bad, classes)
+    assert (flipped.mean, flipped.low, flipped.high) == pytest.approx(
+        (-difference.mean, -difference.high, -difference.low), abs=1e-5
+    )
+
+
+def test_several_seeds_are_compared_by_their_means() -> None:
+    classes = np.array([0, 1, 2, 3, 4] * 50)
+    right, wrong = classes, (classes + 1) % 5
+
+    difference = macro_f1_difference(np.stack([right, wrong]), np.stack([wrong, wrong]), classes)
+
+    assert difference.mean == pytest.approx(0.5)

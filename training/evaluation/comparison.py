@@ -1,0 +1,175 @@
+"""The A/B test of imbalance strategies and bases: the same reviews, several seeds, one table."""
+
+import itertools
+import logging
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from reviewpulse.classifier import SentimentClassifier
+from reviewpulse.decision import Predictions
+from reviewpulse.progress import Progress
+from training.command import Sources, train_on_files
+from training.corpus import Side
+from training.evaluation.bootstrap import Difference, macro_f1_difference
+from training.evaluation.evaluate import score
+from training.evaluation.metrics import measure
+from training.evaluation.run import Reviews, evaluation_corpus
+from training.objectives import Imbalance
+from training.plan import Plan
+from training.seen import read_seen
+
+log = logging.getLogger(__name__)
+
+FIGURES = ("macro_f1", "weighted_f1", "accuracy", "mae_stars", "qwk", "expected_calibration_error")
+
+
+class Contestant(NamedTuple):
+    """What is compared: each is trained once for every seed."""
+
+    base: str
+    imbalance: Imbalance
+
+    def __str__(self) -> str:
+        return f"{Path(self.base).name}, {self.imbalance}"
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """How a contestant did over its seeds."""
+
+    base: str
+    imbalance: Imbalance
+    means: dict[str, float]
+    deviations: dict[str, float]
+    """Standard deviation over the seeds, of the sample."""
+    seeds: dict[str, dict[str, float]]
+    """The figures of each seed."""
+    against_best: Difference | None
+    """Macro-F1 less that of the best, by bootstrap over the reviews with the seeds paired; None for the best."""
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """What comparison.json holds, the best macro-F1 first."""
+
+    compared_at: str
+    files: list[str]
+    side: Side
+    reviews: int
+    seeds: list[int]
+    plan: Plan
+    """What all have in common."""
+    standings: list[Standing]
+
+
+def compare(
+    sources: Sources,
+    into: Path,
+    plan: Plan,
+    contestants: Sequence[Contestant],
+    seeds: Sequence[int],
+    *,
+    side: Side,
+    now: datetime,
+    progress: Progress,
+) -> Comparison:
+    """Train every contestant with every seed, and return how they did on that side's reviews.
+
+    A checkpoint that lies in the folder already is taken as it is, so a killed comparison goes on.
+    The split is the same for all. Raises what training raises.
+    """
+    answers: dict[Contestant, list[Predictions]] = {}
+    classes: npt.NDArray[np.int64] = np.empty(0, dtype=np.int64)
+    for number, (contestant, seed) in enumerate(itertools.product(contestants, seeds), start=1):
+        folder = into / f"{Path(contestant.base).name}-{contestant.imbalance}-seed{seed}"
+        log.info("%d of %d: %s, seed %d", number, len(contestants) * len(seeds), contestant, seed)
+        if not folder.exists():
+            train_on_files(sources, folder, _plan_of(plan, contestant, seed), now=now, progress=progress)
+        predictions, classes = _answers(folder, sources, side, progress)
+        answers.setdefault(contestant, []).append(predictions)
+    return Comparison(
+        compared_at=now.isoformat(timespec="seconds"),
+        files=[path.name for path in sources.files],
+        side=side,
+        reviews=len(classes),
+        seeds=list(seeds),
+        plan=plan,
+        standings=_standings(answers, classes, seeds),
+    )
+
+
+def table(comparison: Comparison) -> str:
+    """Return the comparison as a Markdown table."""
+    header = "| base | imbalance | " + " | ".join(FIGURES) + " | macro_f1 against the best |"
+    lines = [header, "|" + "---|" * (len(FIGURES) + 3)]
+    for standing in comparison.standings:
+        figures = (f"{standing.means[name]:.3f} ± {standing.deviations[name]:.3f}" for name in FIGURES)
+        lines.append(
+            f"| {standing.base} | {standing.imbalance} | {' | '.join(figures)} | {_against(standing.against_best)} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def write_comparison(comparison: Comparison, folder: Path) -> None:
+    """Write comparison.json and comparison.md into the folder."""
+    packed = msgspec.json.format(msgspec.json.encode(comparison), indent=2)
+    (folder / "comparison.json").write_bytes(packed + b"\n")
+    (folder / "comparison.md").write_text(table(comparison))
+
+
+def _against(difference: Difference | None) -> str:
+    if difference is None:
+        return "the best"
+    return f"{difference.mean:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
+
+
+def _plan_of(plan: Plan, contestant: Contestant, seed: int) -> Plan:
+    recipe = msgspec.structs.replace(plan.recipe, imbalance=contestant.imbalance, seed=seed)
+    return msgspec.structs.replace(plan, base=contestant.base, recipe=recipe)
+
+
+def _answers(
+    folder: Path, sources: Sources, side: Side, progress: Progress
+) -> tuple[Predictions, npt.NDArray[np.int64]]:
+    """Return a checkpoint's predictions for the side's reviews, and their classes (reviews,)."""
+    with evaluation_corpus(Reviews(sources.files, (), sources.train_only), read_seen(folder), progress) as corpus:
+        texts, classes = list(corpus.texts(side)), corpus.classes(side)
+    predictions, _ = score(SentimentClassifier.load(folder).predict, texts)
+    return predictions, classes
+
+
+def _standings(
+    answers: dict[Contestant, list[Predictions]], classes: npt.NDArray[np.int64], seeds: Sequence[int]
+) -> list[Standing]:
+    measured = {contestant: [measure(one, classes) for one in given] for contestant, given in answers.items()}
+    ranked = sorted(measured, key=lambda contestant: -_mean(measured[contestant], "macro_f1"))
+    return [
+        Standing(
+            base=Path(contestant.base).name,
+            imbalance=contestant.imbalance,
+            means={name: _mean(measured[contestant], name) for name in FIGURES},
+            deviations={name: _deviation(measured[contestant], name) for name in FIGURES},
+            seeds={str(seed): figures for seed, figures in zip(seeds, measured[contestant], strict=True)},
+            against_best=_difference(answers[contestant], answers[ranked[0]], classes) if place else None,
+        )
+        for place, contestant in enumerate(ranked)
+    ]
+
+
+def _difference(
+    given: Sequence[Predictions], best: Sequence[Predictions], classes: npt.NDArray[np.int64]
+) -> Difference:
+    ours, theirs = (np.stack([one.classes for one in side]) for side in (given, best))
+    return macro_f1_difference(ours, theirs, classes)
+
+
+def _mean(figures: Iterable[dict[str, float]], name: str) -> float:
+    return float(np.mean([each[name] for each in figures]))
+
+
+def _deviation(figures: Sequence[dict[str, float]], name: str) -> float:
+    return float(np.std([each[name] for each in figures], ddof=1)) if len(figures) > 1 else 0.0

@@ -1,0 +1,197 @@
+"""A checkpoint measured on reviews it never saw, beside the baselines, by the path that the stream uses."""
+
+import functools
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from reviewpulse.card import Card
+from reviewpulse.classifier import SentimentClassifier
+from reviewpulse.decision import Predictions
+from reviewpulse.errors import TrainingError
+from reviewpulse.labels import LABELS
+from training.corpus import Corpus, Side
+from training.evaluation.baselines import FEWEST_TEXTS, MAJORITY, predict_majority, predict_tfidf, train_tfidf
+from training.evaluation.bootstrap import Difference, macro_f1_difference
+from training.evaluation.metrics import ClassFigures, measure, measure_classes
+
+BATCH_TEXTS: Final = 256
+"""Texts scored at once: as many as a full micro-batch of the worker."""
+
+FEWEST_IN_CATEGORY: Final = 50
+"""A category with fewer reviews is counted among `other`: its figures would be chance."""
+
+MODEL: Final = "checkpoint"
+
+
+class Figures(msgspec.Struct, frozen=True):
+    """How well one candidate did."""
+
+    overall: dict[str, float]
+    classes: dict[str, ClassFigures]
+    confusion: list[list[int]]
+    """(true label, given label), in label order."""
+    categories: dict[str, dict[str, float]]
+    reviews_per_second: float | None
+    """On this evaluation's machine, texts in and labels out; None for a candidate that computes nothing."""
+
+
+class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
+    """What metrics.json holds."""
+
+    checkpoint: str
+    version: str
+    evaluated_at: str
+    files: list[str]
+    reviews: int
+    left_out_training: int
+    """Reviews that the checkpoint was trained on, or that customers of such reviews wrote."""
+    left_out_validation: int
+    baseline_reviews: int
+    """Reviews that the TF-IDF baseline learned from; 0 where there were too few for one."""
+    candidates: dict[str, Figures]
+    above: dict[str, Difference]
+    """Macro-F1 of the checkpoint less that of each baseline on the same reviews, by paired bootstrap."""
+    weights_bytes: int
+    device: str
+    processor: str
+    threads: int
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """An evaluation and what its figures are drawn from."""
+
+    evaluation: Evaluation
+    classes: npt.NDArray[np.int64]
+    """(reviews,)"""
+    predictions: Predictions
+    """Of the checkpoint."""
+
+
+class Watcher(msgspec.Struct, frozen=True):
+    """Who is told how far an evaluation is."""
+
+    on_texts: Callable[[int, int], None] = lambda _done, _total: None
+    on_baseline: Callable[[int], None] = lambda _texts: None
+
+
+def score(
+    predict: Callable[[Sequence[str]], Predictions],
+    texts: Sequence[str],
+    on_texts: Callable[[int, int], None] = lambda _done, _total: None,
+) -> tuple[Predictions, float]:
+    """Return the predictions for texts and the reviews scored a second, after a first batch to warm up."""
+    predict(texts[:BATCH_TEXTS])
+    started = time.perf_counter()
+    parts = []
+    for batch in _batches(texts):
+        parts.append(predict(batch))
+        on_texts(sum(len(part.classes) for part in parts), len(texts))
+    seconds = time.perf_counter() - started
+    predictions = Predictions(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+    return predictions, len(texts) / seconds
+
+
+def evaluate(
+    classifier: SentimentClassifier, corpus: Corpus, files: Sequence[str], evaluated_at: str, watcher: Watcher
+) -> Outcome:
+    """Measure the checkpoint on the corpus's test side and the baselines beside it.
+
+    The corpus's sides are those of the checkpoint (see Seen). Raises TrainingError when no review
+    is left to evaluate on.
+    """
+    texts, classes = list(corpus.texts(Side.test)), corpus.classes(Side.test)
+    seen = {side: len(corpus.classes(side)) for side in (Side.training, Side.validation)}
+    if not texts:
+        raise TrainingError(
+            f"no rated review is left to evaluate on: the checkpoint knows {seen[Side.training]:,} from its training "
+            f"and {seen[Side.validation]:,} from its validation; give files that it has not seen"
+        )
+    candidates: dict[str, tuple[Predictions, float | None]] = {
+        MODEL: score(classifier.predict, texts, watcher.on_texts),
+        MAJORITY: (_majority(corpus, classifier.card, len(texts)), None),
+    }
+    if seen[Side.training] >= FEWEST_TEXTS:
+        watcher.on_baseline(seen[Side.training])
+        fitted = train_tfidf(list(corpus.texts(Side.training)), corpus.classes(Side.training))
+        candidates |= {name: score(functools.partial(predict_tfidf, fitted[name]), texts) for name in fitted}
+    categories = _merged_categories(list(corpus.categories(Side.test)))
+    evaluation = Evaluation(
+        checkpoint=classifier.card.name,
+        version=classifier.card.version,
+        evaluated_at=evaluated_at,
+        files=list(files),
+        reviews=len(texts),
+        left_out_training=seen[Side.training],
+        left_out_validation=seen[Side.validation],
+        baseline_reviews=seen[Side.training] if len(candidates) > 2 else 0,
+        candidates={name: _figures(*given, classes, categories) for name, given in candidates.items()},
+        above=_above(candidates, classes),
+        weights_bytes=classifier.weights_bytes,
+        processor=_processor(),
+        device=classifier.device.type,
+        threads=classifier.threads,
+    )
+    return Outcome(evaluation, classes, candidates[MODEL][0])
+
+
+def _majority(corpus: Corpus, card: Card, texts: int) -> Predictions:
+    """Return the majority baseline: of the training reviews at hand, or of those that the card tells of."""
+    counts = np.bincount(corpus.classes(Side.training), minlength=len(LABELS))
+    shares = (counts / counts.sum()).tolist() if counts.sum() >= FEWEST_TEXTS else card.decision.class_shares
+    return predict_majority(shares, texts)
+
+
+def _above(
+    candidates: Mapping[str, tuple[Predictions, float | None]], classes: npt.NDArray[np.int64]
+) -> dict[str, Difference]:
+    labels = {name: predictions.classes for name, (predictions, _) in candidates.items()}
+    return {name: macro_f1_difference(labels[MODEL], labels[name], classes) for name in labels if name != MODEL}
+
+
+def _figures(
+    predictions: Predictions,
+    reviews_per_second: float | None,
+    classes: npt.NDArray[np.int64],
+    categories: npt.NDArray[np.str_],
+) -> Figures:
+    confusion = np.zeros((len(LABELS), len(LABELS)), dtype=int)
+    np.add.at(confusion, (classes, predictions.classes), 1)
+    by_category = {}
+    for category in sorted(set(categories.tolist())):
+        rows = categories == category
+        part = Predictions(predictions.probabilities[rows], predictions.classes[rows])
+        by_category[category] = {"reviews": float(rows.sum()), **measure(part, classes[rows])}
+    return Figures(
+        overall=measure(predictions, classes),
+        classes=measure_classes(predictions.classes, classes),
+        confusion=confusion.tolist(),
+        categories=by_category,
+        reviews_per_second=None if reviews_per_second is None else round(reviews_per_second, 1),
+    )
+
+
+def _merged_categories(categories: list[str]) -> npt.NDArray[np.str_]:
+    names, places, counts = np.unique(categories, return_inverse=True, return_counts=True)
+    kept = np.where(counts >= FEWEST_IN_CATEGORY, names, "other")
+    merged: npt.NDArray[np.str_] = kept[places]
+    return merged
+
+
+def _processor() -> str:
+    """Return the processor's name where Linux tells it, else its architecture."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _batches(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(texts), BATCH_TEXTS):
+        yield texts[start : start + BATCH_TEXTS]

@@ -1,0 +1,93 @@
+"""Evaluating a checkpoint on files: one timestamped folder a run."""
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from reviewpulse.classifier import SentimentClassifier, silence_transformers
+from reviewpulse.errors import TrainingError
+from reviewpulse.progress import Progress, Status
+from training.corpus import Corpus
+from training.evaluation.evaluate import Evaluation, Outcome, Watcher, evaluate
+from training.evaluation.figures import draw_evaluation
+from training.evaluation.report import text_report
+from training.history import HISTORY_FILE, read_history
+from training.reading import TRAIN_ONLY, rated_examples
+from training.seen import Seen, read_seen
+
+METRICS_FILE = "metrics.json"
+
+
+class Reviews(NamedTuple):
+    """Which files an evaluation reads."""
+
+    files: Sequence[Path]
+    training_files: Sequence[Path] = ()
+    """More files, of whose reviews only those of the training side are used: the baseline learns from them."""
+    train_only: Sequence[str] = TRAIN_ONLY
+
+
+@contextlib.contextmanager
+def evaluation_corpus(reviews: Reviews, seen: Seen, progress: Progress) -> Iterator[Corpus]:
+    """Give the files' rated reviews, each on the side where the checkpoint had it; test where it never saw it.
+
+    Raises ReviewFileError.
+    """
+    with tempfile.TemporaryDirectory() as folder, Corpus(Path(folder) / "corpus.db") as corpus:
+        for path in reviews.files:
+            corpus.add(rated_examples(path, reviews.train_only, progress))
+        named = corpus.count()
+        for path in reviews.training_files:
+            corpus.add(rated_examples(path, reviews.train_only, progress))
+        corpus.assign(seen.side_of, tests_among_first=named)
+        yield corpus
+
+
+def evaluate_on_files(
+    checkpoint: Path, reviews: Reviews, into: Path, *, device: str, now: datetime, progress: Progress
+) -> tuple[Path, Evaluation]:
+    """Evaluate a checkpoint folder and return the folder written, and the figures.
+
+    The folder is into/NAME-TIMESTAMP. Raises ReviewFileError, CheckpointError and TrainingError.
+    """
+    silence_transformers()
+    classifier = SentimentClassifier.load(checkpoint, device)
+    names = [path.name for path in reviews.files]
+    with evaluation_corpus(reviews, read_seen(checkpoint), progress) as corpus:
+        moment = now.isoformat(timespec="seconds")
+        outcome = evaluate(classifier, corpus, names, moment, _watcher(progress))
+    written = into / f"{classifier.card.name}-{now:%Y%m%d-%H%M%S}"
+    _write(outcome, checkpoint, written)
+    return written, outcome.evaluation
+
+
+def _write(outcome: Outcome, checkpoint: Path, folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True)
+        metrics = msgspec.json.format(msgspec.json.encode(outcome.evaluation), indent=2)
+        (folder / METRICS_FILE).write_bytes(metrics + b"\n")
+        (folder / "metrics.txt").write_text(text_report(outcome.evaluation))
+        history = read_history(checkpoint)
+        if history is not None:
+            shutil.copyfile(checkpoint / HISTORY_FILE, folder / HISTORY_FILE)
+        draw_evaluation(outcome, history, folder)
+    except OSError as exc:
+        raise TrainingError(
+            f"cannot write the evaluation {folder}: {exc.strerror or exc}; name another --into"
+        ) from exc
+
+
+def _watcher(progress: Progress) -> Watcher:
+    def show_texts(done: int, total: int) -> None:
+        progress.show(Status(done, total, f"scoring, {done:,} of {total:,} reviews"))
+
+    def show_baseline(texts: int) -> None:
+        progress.show(Status(0, None, f"training TF-IDF + logistic regression on {texts:,} reviews, some minutes"))
+
+    return Watcher(show_texts, show_baseline)
