@@ -6,7 +6,6 @@ import signal
 import sys
 import threading
 import time
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
@@ -15,12 +14,16 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from reviewpulse.card import find_checkpoint, read_card
+from reviewpulse.card import read_card
+from reviewpulse.cli_models import models
+from reviewpulse.cli_training import compare, eda, evaluate, train
 from reviewpulse.errors import ReviewpulseError, SourceChangedError
+from reviewpulse.registry import resolve_checkpoint
 from reviewpulse.settings import (
     DashboardSettings,
     KafkaSettings,
     ProducerSettings,
+    RegistrySettings,
     StoreSettings,
     WorkerSettings,
     load,
@@ -169,7 +172,7 @@ def download(
 @app.command()
 def work(
     workers: Annotated[int, typer.Option(min=1, help="Worker processes in the one consumer group.")] = 1,
-    checkpoint: Annotated[str | None, typer.Option(help="Checkpoint folder, or `default`.")] = None,
+    checkpoint: Annotated[str | None, typer.Option(help="Checkpoint folder, `default`, or `champion`.")] = None,
     threads: Annotated[
         int | None, typer.Option(help="CPU threads of one worker's model; 0 shares out the cores.")
     ] = None,
@@ -178,7 +181,9 @@ def work(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: _leave(0))  # until the worker has something to finish
     settings = load(WorkerSettings, checkpoint=checkpoint, threads=threads)
-    read_card(find_checkpoint(settings.checkpoint))  # before Kafka is asked for anything
+    folder = resolve_checkpoint(settings.checkpoint, Path(load(RegistrySettings).models))
+    read_card(folder)  # before Kafka is asked for anything
+    settings = settings.model_copy(update={"checkpoint": str(folder)})
     threading.excepthook = _note_dead_thread
     if workers > 1:
         raise typer.Exit(_work_together(workers, settings))
@@ -236,38 +241,6 @@ def tail(
 
 
 @app.command()
-def train(
-    files: Annotated[list[Path], typer.Argument(help="Files of reviews that carry a rating.")],
-    into: Annotated[Path, typer.Option(help="The checkpoint folder to make.")],
-    name: Annotated[str | None, typer.Option(help="The checkpoint's name; the folder's by default.")] = None,
-    base: Annotated[
-        str, typer.Option(help="minilm-l6, a folder, or an encoder that the model hub knows.")
-    ] = "minilm-l6",
-    layers: Annotated[
-        str, typer.Option(help="Which of the base's layers to keep, such as 0,2,5; all by default.")
-    ] = "",
-    vocabulary: Annotated[int, typer.Option(min=0, help="How many word pieces to keep; 0 keeps all.")] = 0,
-    max_tokens: Annotated[int, typer.Option(min=8, help="Tokens of a review that the model reads.")] = 128,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the reviews.")] = 2,
-    learning_rate: Annotated[float, typer.Option(help="AdamW's highest learning rate.")] = 6e-5,
-    batch_rows: Annotated[int, typer.Option(min=1, help="Reviews in a training batch.")] = 32,
-    seed: Annotated[int, typer.Option(help="Seed of the split, the head and the batches.")] = 0,
-) -> None:
-    """Fine-tune an encoder on rated reviews and write a checkpoint folder for `reviewpulse work --checkpoint`."""
-    from reviewpulse.progress import progress_on
-    from training.command import parse_layers, train_on_files
-    from training.fit import Recipe
-    from training.train import Plan
-
-    recipe = Recipe(epochs=epochs, batch_rows=batch_rows, learning_rate=learning_rate, seed=seed)
-    plan = Plan(name or into.name, base, parse_layers(layers), vocabulary, max_tokens, recipe=recipe)
-    with progress_on(Console(stderr=True), "train") as progress:
-        card = train_on_files(files, into, plan, now=datetime.now(UTC), progress=progress)
-    figures = ", ".join(f"{figure} {value:.3f}" for figure, value in card.metrics.items())
-    typer.echo(f"checkpoint {into}: on reviews set apart for validation {figures}")
-
-
-@app.command()
 def dashboard(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on; loopback by default.")] = None,
@@ -276,3 +249,8 @@ def dashboard(
     from dashboard.server import serve
 
     serve(load(DashboardSettings, port=port, host=host), load(StoreSettings).store)
+
+
+for offline in (eda, train, compare, evaluate):
+    app.command()(offline)
+app.add_typer(models, name="models")

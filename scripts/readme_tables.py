@@ -1,16 +1,25 @@
 """Writes the README's tables of commands and settings anew from the code."""
 
 import argparse
+import json
 import re
 import sys
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import typer.main
 from pydantic import SecretStr
 
 from reviewpulse.cli import app
 from reviewpulse.settings import ROOMS, RoomSettings
+
+RESULTS = {
+    "classic": "The classic recipe: 2 layers, 128 wide, cross-entropy, 64 tokens",
+    "fast": "`fast`",
+    "default": "`default`",
+    "large": "`large`",
+}
+"""Committed evaluations, docs/results/NAME.json, and how the table calls them."""
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -27,6 +36,35 @@ def settings_table() -> str:
     """Return a row for each setting of each room: variable, default, meaning."""
     rows = [row for room in ROOMS for row in _settings_rows(room)]
     return "\n".join(["| variable | default | meaning |", "|---|---|---|", *rows])
+
+
+def results_table() -> str:
+    """Return a row for each candidate of the committed evaluations, the weakest first."""
+    header = "| | macro-F1 | weighted F1 | MAE stars | QWK | ECE | reviews/s | size |"
+    found = {name: json.loads(path.read_text()) for name in RESULTS if (path := _result_path(name)).exists()}
+    rows = [_result_row(RESULTS[name], result, "checkpoint") for name, result in found.items()]
+    for shared in list(found.values())[-1:]:  # all were evaluated on the same reviews
+        baselines = {
+            "Always the commonest label": "majority",
+            "TF-IDF + logistic regression": "tf-idf + logistic regression",
+            "TF-IDF + logistic regression, tuned": "the same, tuned",
+        }
+        rows = [_result_row(title, shared, candidate) for title, candidate in baselines.items()] + rows
+    return "\n".join([header, "|---" * 8 + "|", *rows])
+
+
+def _result_path(name: str) -> Path:
+    return README.parent / "docs" / "results" / f"{name}.json"
+
+
+def _result_row(title: str, result: dict[str, Any], candidate: str) -> str:
+    figures = result["candidates"][candidate]
+    names = ("macro_f1", "weighted_f1", "mae_stars", "qwk", "expected_calibration_error")
+    cells = [f"{figures['overall'][name]:.3f}" for name in names]
+    rate = figures["reviews_per_second"]
+    cells.append("" if rate is None else f"{rate:,.0f}")
+    cells.append(f"{result['weights_bytes'] / 1e6:.0f} MB" if candidate == "checkpoint" else "")
+    return f"| {title} | {' | '.join(cells)} |"
 
 
 def _settings_rows(room: type[RoomSettings]) -> list[str]:
@@ -49,7 +87,7 @@ def _first_line(text: str | None) -> str:
 
 def renewed(readme: str) -> str:
     """Return the README's text with the generated parts put in."""
-    for name, table in (("commands", commands_table()), ("settings", settings_table())):
+    for name, table in (("commands", commands_table()), ("settings", settings_table()), ("results", results_table())):
         pattern = re.compile(rf"(<!-- {name}: made by 'make readme' -->\n).*?(<!-- end -->)", re.DOTALL)
         readme, found = pattern.subn(lambda match, table=table: f"{match[1]}{table}\n{match[2]}", readme)  # type: ignore[misc]
         if found != 1:

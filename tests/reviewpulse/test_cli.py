@@ -4,7 +4,7 @@ from typer.testing import CliRunner
 from reviewpulse.cli import app
 from reviewpulse.settings import unknown_variables
 
-COMMANDS = ["demo", "broker", "publish", "download", "work", "tail", "train", "dashboard"]
+COMMANDS = ["demo", "broker", "publish", "download", "work", "tail", "dashboard", "eda", "train", "compare", "evaluate"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

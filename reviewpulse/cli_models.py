@@ -1,0 +1,127 @@
+"""The command `models`: checkpoint versions side by side, and which one is the champion."""
+
+import logging
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from reviewpulse.card import find_checkpoint
+from reviewpulse.errors import RegistryError
+from reviewpulse.progress import progress_on
+from reviewpulse.registry import Registry
+from reviewpulse.settings import RegistrySettings, load
+
+log = logging.getLogger("reviewpulse")
+
+models = typer.Typer(
+    no_args_is_help=True, help="Checkpoint versions side by side in REVIEWPULSE_MODELS, and which one is the champion."
+)
+
+VersionArgument = Annotated[str, typer.Argument(help="A version, as `models list` shows it.")]
+
+
+def _registry() -> Registry:
+    return Registry(Path(load(RegistrySettings).models))
+
+
+@models.command("add")
+def add(checkpoint: Annotated[str, typer.Argument(help="A checkpoint folder, or a bundled name.")]) -> None:
+    """Copy a checkpoint into the registry, where it may be promoted."""
+    typer.echo(_registry().add(find_checkpoint(checkpoint)))
+
+
+@models.command("list")
+def list_versions() -> None:
+    """Show all versions, the oldest first, with their figures on validation."""
+    table = Table("version", "trained", "base", "macro-F1", "MAE stars", "reviews", "", box=None, pad_edge=False)
+    for version in _registry().versions():
+        card = version.card
+        figures = (f"{card.metrics.get(name, float('nan')):.3f}" for name in ("macro_f1", "mae_stars"))
+        champion = "champion" if version.is_champion else ""
+        reviews = f"{card.training_reviews:,}"
+        table.add_row(version.version, card.trained_at[:16], Path(card.base).name, *figures, reviews, champion)
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+@models.command("show")
+def show(version: VersionArgument) -> None:
+    """Show a version's model card, and when it became or ceased to be the champion."""
+    registry = _registry()
+    typer.echo((registry.path(version) / "README.md").read_text())
+    for change in registry.history():
+        if version in {change.version, change.previous}:
+            forced = " (FORCED)" if change.is_forced else ""
+            typer.echo(f"{change.changed_at} {change.action} to {change.version}{forced}: {change.evidence}")
+
+
+@models.command("promote")
+def promote(
+    version: VersionArgument,
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Reviews to judge by: those that neither it nor the champion saw.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Promote whatever the judgement says, or without one; it is recorded.")
+    ] = False,
+    tracking_uri: Annotated[
+        str | None, typer.Option(help="MLflow's tracking URI, where the alias @champion is set as well.")
+    ] = None,
+) -> None:
+    """Make a version the champion, if it does not lose against the present one.
+
+    It loses when macro-F1 is below the champion's with 95 % certainty, by paired bootstrap on the
+    same reviews. Without a champion in the registry the bundled `default` is the one to meet.
+    """
+    registry = _registry()
+    challenger = registry.path(version)
+    evidence = _evidence(registry, challenger, files or [], is_forced=force)
+    registry.promote(version, now=datetime.now(UTC), evidence=evidence, is_forced=force)
+    typer.echo(f"champion: {version}; {evidence}")
+    if tracking_uri:
+        from training.tracking import set_champion
+
+        card = registry.card(version)
+        set_champion(card.name, card.version, tracking_uri)
+
+
+@models.command("rollback")
+def rollback() -> None:
+    """Go back to the champion before the present one."""
+    typer.echo(f"champion: {_registry().rollback(now=datetime.now(UTC))}")
+
+
+@models.command("fetch")
+def fetch(
+    name: Annotated[str, typer.Argument(help="The checkpoint's name, without its version.")],
+    tracking_uri: Annotated[str, typer.Option(help="MLflow's tracking URI.")],
+    into: Annotated[Path, typer.Option(help="The checkpoint folder to make.")],
+) -> None:
+    """Download the version of a checkpoint that bears the alias @champion in MLflow."""
+    from training.tracking import fetch_champion
+
+    card = fetch_champion(name, into, tracking_uri)
+    typer.echo(f"{into}: {card.name} {card.version}; 'reviewpulse models add {into}' puts it into the registry")
+
+
+def _evidence(registry: Registry, challenger: Path, files: list[Path], *, is_forced: bool) -> str:
+    """Return what speaks for a promotion; raises RegistryError when it must not be."""
+    from training.evaluation.promotion import judge
+    from training.evaluation.run import Reviews
+
+    if is_forced:
+        log.warning("FORCED: promoting without asking whether it is worse than the champion; this is recorded")
+    if not files:
+        if is_forced:
+            return "forced, not judged"
+        raise RegistryError("a promotion is judged on reviews: name files of rated reviews, or --force")
+    champion = registry.champion_path() or find_checkpoint("default")
+    with progress_on(Console(stderr=True), "promote") as progress:
+        verdict = judge(challenger, champion, Reviews(files), progress)
+    if verdict.difference.is_loss and not is_forced:
+        raise RegistryError(f"not promoted: {verdict}; train a better one, or --force")
+    return str(verdict)

@@ -1,0 +1,90 @@
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+from typer.testing import CliRunner, Result
+
+from reviewpulse.cli import app
+from reviewpulse.errors import ReviewpulseError
+from reviewpulse.progress import SilentProgress
+from reviewpulse.registry import Registry
+from tests.training.examples import quick_plan, write_reviews
+from training.command import Sources, train_on_files
+from training.corpus import SplitPlan
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+RUNNER = CliRunner()
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with reviews.jsonl and two checkpoints: `good` and, hardly trained at all, `bad`."""
+    folder = tmp_path_factory.mktemp("trained")
+    reviews = write_reviews(folder / "reviews.jsonl", 2_000)
+    for name, rate in (("good", 5e-3), ("bad", 1e-9)):
+        plan = quick_plan(tiny_checkpoint, name=name, split=SplitPlan(test_share=0.2))
+        recipe = msgspec.structs.replace(plan.recipe, epochs=1, learning_rate=rate)
+        plan = msgspec.structs.replace(plan, recipe=recipe)
+        train_on_files(Sources([reviews]), folder / name, plan, now=NOW, progress=SilentProgress())
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let the commands use a registry of this test."""
+    monkeypatch.setenv("REVIEWPULSE_MODELS", str(tmp_path / "models"))
+    return tmp_path / "models"
+
+
+def run(*words: object) -> str:
+    """Run `reviewpulse models ...` and return what it printed; a known error is raised."""
+    result: Result = RUNNER.invoke(app, ["models", *map(str, words)])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_versions_stand_side_by_side_and_one_is_the_champion(trained: Path, models: Path) -> None:
+    for name in ("good", "bad"):
+        assert run("add", trained / name).strip() == f"{name}-20260102-000000"
+    run("promote", "good-20260102-000000", "--force")
+
+    lines = run("list").splitlines()
+
+    assert lines[0].split() == ["version", "trained", "base", "macro-F1", "MAE", "stars", "reviews"]
+    assert [line.split()[0] for line in lines[1:]] == ["bad-20260102-000000", "good-20260102-000000"]
+    assert [line.endswith("champion") for line in lines[1:]] == [False, True]
+    shown = run("show", "good-20260102-000000")
+    assert "# Checkpoint `good`" in shown
+    assert "promote to good-20260102-000000 (FORCED): forced, not judged" in shown
+
+
+def test_a_challenger_that_loses_is_not_promoted_and_a_forced_one_is_recorded_as_such(
+    trained: Path, models: Path
+) -> None:
+    run("add", trained / "good")
+    run("add", trained / "bad")
+    run("promote", "good-20260102-000000", "--force")
+
+    with pytest.raises(ReviewpulseError, match=r"not promoted: macro-F1 .* reviews that neither saw: -0"):
+        run("promote", "bad-20260102-000000", trained / "reviews.jsonl")
+    assert Registry(models).champion() == "good-20260102-000000"
+
+    run("promote", "bad-20260102-000000", trained / "reviews.jsonl", "--force")
+    change = Registry(models).history()[-1]
+    assert (change.version, change.is_forced) == ("bad-20260102-000000", True)
+    assert "that neither saw" in change.evidence
+
+    run("promote", "good-20260102-000000", trained / "reviews.jsonl")
+    assert not Registry(models).history()[-1].is_forced
+    assert "champion: bad-20260102-000000" in run("rollback")
+
+
+def test_a_promotion_without_reviews_to_judge_by_is_refused(trained: Path) -> None:
+    run("add", trained / "good")
+
+    with pytest.raises(ReviewpulseError, match="name files of rated reviews, or --force"):
+        run("promote", "good-20260102-000000")
