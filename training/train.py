@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from reviewpulse.card import Card, Decision, find_checkpoint
-from reviewpulse.classifier import SentimentClassifier
+from reviewpulse.classifier import SentimentClassifier, pad
 from reviewpulse.decision import decide, outputs_of
 from reviewpulse.errors import TrainingError
 from reviewpulse.labels import LABELS
@@ -106,9 +106,7 @@ def _refuse_unusable(corpus: Corpus) -> None:
 def _prepared_base(plan: Plan, corpus: Corpus, outputs: int) -> Base:
     """Return the plan's base, cut to what it keeps."""
     base = load_base(plan.base, outputs)
-    longest = getattr(base.model.config, "max_position_embeddings", plan.max_tokens)
-    if plan.max_tokens > longest:
-        raise TrainingError(f"--max-tokens {plan.max_tokens}: the base {plan.base} reads at most {longest}")
+    _refuse_too_many_tokens(base, plan)
     if plan.layers:
         base = keep_layers(base, plan.layers)
     if plan.vocabulary:
@@ -120,6 +118,19 @@ def _prepared_base(plan: Plan, corpus: Corpus, outputs: int) -> Base:
         train_upper_layers(base, plan.upper_layers)
     set_dropout(base, plan.recipe.dropout)
     return base
+
+
+@torch.inference_mode()
+def _refuse_too_many_tokens(base: Base, plan: Plan) -> None:
+    """Raise TrainingError when the base cannot read texts so long: only a try tells that of every kind of encoder."""
+    limit = getattr(base.model.config, "max_position_embeddings", plan.max_tokens)
+    try:
+        if plan.max_tokens <= limit:
+            base.model(**pad([[base.model.config.vocab_size - 1] * plan.max_tokens]))
+            return
+    except (IndexError, RuntimeError):  # a position without a vector
+        pass
+    raise TrainingError(f"--max-tokens {plan.max_tokens}: the base {plan.base} reads at most {limit}, or fewer")
 
 
 def _teacher_logits(corpus: Corpus, work: Work, plan: Plan, total: int, watching: Watching) -> npt.NDArray[np.float32]:
