@@ -50,6 +50,8 @@ def load_base(name: str, outputs: int = len(LABELS)) -> Base:
             trust_remote_code=False,
         )
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False).backend_tokenizer
+        tokenizer.no_padding()  # some, MiniLM's too, come set to pad every text to one length
+        tokenizer.no_truncation()
     except Exception as exc:  # the hub's client lets errors of its own libraries through
         raise TrainingError(
             f"cannot load the base {name}: {str(exc).splitlines()[0]}; "

@@ -105,6 +105,7 @@ def keep_words(base: Base, texts: Iterable[str], words: int) -> Base:
     Single characters stay, so that a word whose piece is gone is spelled out instead of lost.
     Raises TrainingError when the tokenizer is not WordPiece.
     """
+    base.tokenizer.no_padding()
     description = json.loads(base.tokenizer.to_str())
     if description["model"]["type"] != "WordPiece":
         raise TrainingError("only a WordPiece vocabulary can be cut; leave --vocabulary out")

@@ -30,6 +30,8 @@ def test_the_packaged_base_is_there_without_a_hub() -> None:
     base = load_base("minilm-l6")
 
     assert base.model.config.num_hidden_layers == 6
+    assert base.tokenizer.encode("good").tokens == ["[CLS]", "good", "[SEP]"]
+    assert keep_words(base, ["good"], 9_000).tokenizer.encode("good").tokens == ["[CLS]", "good", "[SEP]"]
     assert keep_layers(base, (0, 2, 5)).model.config.num_hidden_layers == 3
     assert logits(base, "good").shape == (1, 5)
 
