@@ -8,7 +8,7 @@ from typing import Final
 
 import httpx
 
-from producer.categories import CATEGORIES
+from reviewpulse.categories import CATEGORIES
 from reviewpulse.errors import DownloadError
 from reviewpulse.progress import Progress, RateMeter, SilentProgress, Status
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from producer.categories import category_of
 from producer.rejects import Place, RejectedRow, raw_of, rejected_row
+from reviewpulse.categories import category_of
 from reviewpulse.files import BadRow, OnBytes, read_rows
 from reviewpulse.forms import review_from_row
 from reviewpulse.records import Review

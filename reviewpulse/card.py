@@ -1,7 +1,8 @@
 """A checkpoint's card.json: what a checkpoint must say of itself, read without torch."""
 
+import hashlib
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -13,6 +14,7 @@ CARD_FILE: Final = "card.json"
 BUNDLED: Final = Path(__file__).parent / "checkpoints"
 
 
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Head = Literal["softmax", "corn"]
 
 
@@ -21,11 +23,11 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
     head: Head = "softmax"
     """softmax: a logit for each label. corn: one for 'above label k, given above k - 1', k = 0 to 3 (CORN)."""
-    temperature: float = 1.0
+    temperature: Annotated[float, msgspec.Meta(ge=0.001, le=1000)] = 1.0
     """Divides the logits, so that a confidence is the share of right answers (Guo et al., 2017)."""
-    tau: float = 0.0
+    tau: Annotated[float, msgspec.Meta(ge=0, le=100)] = 0.0
     """Strength of the logit adjustment (Menon et al., 2021): 0 gives the most probable label, more helps rare ones."""
-    class_shares: tuple[float, ...] = (0.2, 0.2, 0.2, 0.2, 0.2)
+    class_shares: tuple[Share, Share, Share, Share, Share] = (0.2, 0.2, 0.2, 0.2, 0.2)
     """Of the reviews trained on, in label order: what tau adjusts for."""
 
 
@@ -35,7 +37,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     version: str
     labels: tuple[str, ...]
-    max_tokens: int
+    max_tokens: Annotated[int, msgspec.Meta(ge=3)]
     cleaning_version: int
     base: str
     decision: Decision
@@ -80,6 +82,18 @@ def find_checkpoint(name_or_folder: str) -> Path:
     )
 
 
+def checkpoint_sha256(folder: Path) -> str:
+    """Return a hash of what a checkpoint's answers come from: weights, tokenizer and card."""
+    digest = hashlib.sha256()
+    for name in ("model.safetensors", "tokenizer.json", CARD_FILE):
+        try:
+            with (folder / name).open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        except OSError as exc:
+            raise CheckpointError(f"cannot read {folder / name} ({exc.strerror}); copy the checkpoint anew") from exc
+    return digest.hexdigest()
+
+
 def read_card(folder: Path) -> Card:
     """Return the folder's card; raises CheckpointError when it is missing or does not fit this version."""
     path = folder / CARD_FILE
@@ -96,6 +110,4 @@ def read_card(folder: Path) -> Card:
             f"{folder} was trained on texts cleaned by version {card.cleaning_version}, "
             f"this reviewpulse cleans by version {CLEANING_VERSION}; train it again"
         )
-    if len(card.decision.class_shares) != len(LABELS) or card.decision.temperature <= 0:
-        raise CheckpointError(f"{path} names no usable temperature or class shares; train the checkpoint again")
     return card

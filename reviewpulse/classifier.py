@@ -1,5 +1,6 @@
 """The model as the stream and training see it: texts in, calibrated probabilities and labels out."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Self
@@ -31,6 +32,9 @@ _SPECIAL_TOKENS: Final = {
     "cls_token": ("[CLS]", "<s>"),
     "sep_token": ("[SEP]", "</s>"),
 }
+
+
+_OUT_OF_MEMORY: Final = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
 
 
 class SentimentClassifier:
@@ -86,9 +90,14 @@ class SentimentClassifier:
             self.model.config.label2id = {str(label): index for index, label in enumerate(LABELS)}
         weights = {name: tensor.to(torch.float16) for name, tensor in self.model.state_dict().items()}
         self.model.save_pretrained(folder, state_dict=weights)
-        PreTrainedTokenizerFast(
-            tokenizer_object=self.tokenizer, model_max_length=self.card.max_tokens, **_special_tokens(self.tokenizer)
-        ).save_pretrained(folder)
+        special = _special_tokens(self.tokenizer)
+        tokenizer = PreTrainedTokenizerFast(
+            tokenizer_object=self.tokenizer, model_max_length=self.card.max_tokens, **special
+        )
+        try:
+            tokenizer.save_pretrained(folder)
+        except Exception as exc:  # tokenizers raises plain Exception when the disk is full
+            raise OSError(str(exc)) from exc
         (folder / "model.safetensors").chmod(0o644)  # written as 0600, but a worker may be another user
         self.card.write(folder)
 
@@ -114,9 +123,22 @@ class SentimentClassifier:
         logits = np.empty((len(tokens), outputs_of(self.card.decision.head)), dtype=np.float32)
         for start in range(0, len(order), ROWS):
             rows = order[start : start + ROWS]
-            inputs = {name: tensor.to(self.device) for name, tensor in pad([tokens[row] for row in rows]).items()}
-            logits[rows] = self._forward(inputs).float().cpu().numpy()
+            self._score([tokens[row] for row in rows], logits, rows)
         return logits
+
+    def _score(self, tokens: Sequence[Sequence[int]], logits: npt.NDArray[np.float32], rows: Sequence[int]) -> None:
+        """Put the logits of some texts into their rows; in halves when memory cannot hold them at once."""
+        try:
+            inputs = {name: tensor.to(self.device) for name, tensor in pad(tokens).items()}
+            logits[list(rows)] = self._forward(inputs).float().cpu().numpy()
+        except RuntimeError as exc:
+            if not is_out_of_memory(exc) or len(rows) == 1:
+                raise
+        else:
+            return
+        half = len(rows) // 2
+        self._score(tokens[:half], logits, rows[:half])
+        self._score(tokens[half:], logits, rows[half:])
 
     def _forward(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Return logits (rows, outputs) for ids and mask (rows, tokens)."""
@@ -152,10 +174,17 @@ def _special_tokens(tokenizer: Tokenizer) -> dict[str, str]:
     return {role: name for role, names in _SPECIAL_TOKENS.items() for name in names if name in known}
 
 
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Return whether torch says that the memory of the GPU, or of the machine, is used up."""
+    said = str(error)
+    return isinstance(error, torch.OutOfMemoryError) or any(sign in said for sign in _OUT_OF_MEMORY)
+
+
 def silence_transformers() -> None:
     """Turn off transformers' loading bars and reports in this process: its errors are raised all the same."""
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
+    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)
 
 
 def limit_threads(threads: int) -> None:

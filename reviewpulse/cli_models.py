@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from reviewpulse.card import find_checkpoint
-from reviewpulse.errors import RegistryError
+from reviewpulse.errors import RegistryError, ReviewpulseError
 from reviewpulse.progress import progress_on
 from reviewpulse.registry import Registry
 from reviewpulse.settings import RegistrySettings, load
@@ -32,7 +32,12 @@ def _registry() -> Registry:
 @models.command("add")
 def add(checkpoint: Annotated[str, typer.Argument(help="A checkpoint folder, or a bundled name.")]) -> None:
     """Copy a checkpoint into the registry, where it may be promoted."""
-    typer.echo(_registry().add(find_checkpoint(checkpoint)))
+    from reviewpulse.classifier import SentimentClassifier, silence_transformers
+
+    silence_transformers()
+    folder = find_checkpoint(checkpoint)
+    SentimentClassifier.load(folder, "cpu")  # what cannot score must not become a version
+    typer.echo(_registry().add(folder))
 
 
 @models.command("list")
@@ -52,7 +57,8 @@ def list_versions() -> None:
 def show(version: VersionArgument) -> None:
     """Show a version's model card, and when it became or ceased to be the champion."""
     registry = _registry()
-    typer.echo((registry.path(version) / "README.md").read_text())
+    card, readme = registry.card(version), registry.path(version) / "README.md"
+    typer.echo(readme.read_text() if readme.is_file() else f"{version}: {card.metrics}, trained {card.trained_at}")
     for change in registry.history():
         if version in {change.version, change.previous}:
             forced = " (FORCED)" if change.is_forced else ""
@@ -78,9 +84,9 @@ def promote(
     same reviews. Without a champion in the registry the bundled `default` is the one to meet.
     """
     registry = _registry()
-    challenger = registry.path(version)
+    challenger, changes = registry.path(version), len(registry.history())
     evidence = _evidence(registry, challenger, files or [], is_forced=force)
-    registry.promote(version, now=datetime.now(UTC), evidence=evidence, is_forced=force)
+    registry.promote(version, now=datetime.now(UTC), evidence=evidence, is_forced=force, judged_after=changes)
     typer.echo(f"champion: {version}; {evidence}")
     if tracking_uri:
         from training.tracking import set_champion
@@ -114,14 +120,19 @@ def _evidence(registry: Registry, challenger: Path, files: list[Path], *, is_for
     from training.evaluation.run import Reviews
 
     if is_forced:
-        log.warning("FORCED: promoting without asking whether it is worse than the champion; this is recorded")
+        log.warning("FORCED: promoting whatever the judgement is; this is recorded")
     if not files:
         if is_forced:
-            return "forced, not judged"
+            return "not judged"
         raise RegistryError("a promotion is judged on reviews: name files of rated reviews, or --force")
     champion = registry.champion_path() or find_checkpoint("default")
-    with progress_on(Console(stderr=True), "promote") as progress:
-        verdict = judge(challenger, champion, Reviews(files), progress)
+    try:
+        with progress_on(Console(stderr=True), "promote") as progress:
+            verdict = judge(challenger, champion, Reviews(files), progress)
+    except ReviewpulseError as exc:
+        if is_forced:
+            return f"not judged: {exc}"
+        raise
     if verdict.difference.is_loss and not is_forced:
         raise RegistryError(f"not promoted: {verdict}; train a better one, or --force")
     return str(verdict)

@@ -9,15 +9,16 @@ from rich.console import Console
 
 from reviewpulse.errors import ReviewpulseError
 from reviewpulse.progress import progress_on
-from reviewpulse.registry import resolve_checkpoint
+from reviewpulse.registry import CHAMPION, resolve_checkpoint
 from reviewpulse.settings import RegistrySettings, WorkerSettings, load
 
 Files = Annotated[list[Path], typer.Argument(help="Files of reviews that carry a rating.")]
 TrainOnly = Annotated[
-    list[str],
-    typer.Option(help="Rows whose field `source` has this value are never evaluated on; may be repeated."),
+    list[str] | None,
+    typer.Option(
+        help="Never evaluate on rows whose field `source` is this; finefood_recovered always; may be repeated."
+    ),
 ]
-FINEFOOD = ["finefood_recovered"]
 SMALLEST = ["small-2x128"]
 
 
@@ -56,7 +57,9 @@ def train(
             help="none, class-weights, focal, sampler, logit-adjustment (tau by validation) or corn (ordinal)."
         ),
     ] = "logit-adjustment",
-    teacher: Annotated[str | None, typer.Option(help="Checkpoint to learn from, beside the stars.")] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="Checkpoint folder, `default` or `champion` to learn from, beside the stars.")
+    ] = None,
     unlabelled: Annotated[
         list[Path] | None, typer.Option(help="More reviews to learn from through the teacher alone; may be repeated.")
     ] = None,
@@ -69,7 +72,7 @@ def train(
     dropout: Annotated[float, typer.Option(min=0, max=0.9, help="Share of activations dropped.")] = 0.1,
     test_share: Annotated[float, typer.Option(min=0, max=0.5, help="Share of reviews never looked at.")] = 0.1,
     validation_share: Annotated[float, typer.Option(min=0, max=0.5, help="Share that chooses.")] = 0.08,
-    train_only: TrainOnly = FINEFOOD,
+    train_only: TrainOnly = None,
     split_seed: Annotated[int, typer.Option(help="Seed of the split by customers.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of the head, the batches and the dropout.")] = 0,
     tracking_uri: Annotated[str | None, typer.Option(help="MLflow's tracking URI to record the training at.")] = None,
@@ -81,9 +84,9 @@ def train(
     where it stopped when the same command is run again.
     """
     from training.command import Sources, parse_imbalance, parse_layers, train_on_files
-    from training.corpus import SplitPlan
-    from training.fit import Recipe
     from training.plan import Plan
+    from training.recipe import Recipe
+    from training.split import SplitPlan
 
     recipe = Recipe(
         epochs=epochs,
@@ -104,11 +107,11 @@ def train(
         vocabulary=vocabulary,
         neurons=neurons,
         max_tokens=max_tokens,
-        teacher=teacher,
+        teacher=str(_resolved(teacher)) if teacher == CHAMPION else teacher,
         split=SplitPlan(test_share=test_share, validation_share=validation_share, seed=split_seed),
         recipe=recipe,
     )
-    sources = Sources(files, unlabelled or [], train_only)
+    sources = Sources(files, unlabelled or [], train_only or [])
     with progress_on(Console(stderr=True), "train") as progress:
         card = train_on_files(sources, into, plan, now=datetime.now(UTC), progress=progress)
     figures = ", ".join(f"{figure} {value:.3f}" for figure, value in card.metrics.items())
@@ -134,7 +137,7 @@ def compare(
     max_tokens: Annotated[int, typer.Option(min=8, help="Tokens of a review that the model reads.")] = 64,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the reviews.")] = 3,
     learning_rate: Annotated[float, typer.Option(min=0, help="AdamW's highest learning rate.")] = 5e-4,
-    train_only: TrainOnly = FINEFOOD,
+    train_only: TrainOnly = None,
 ) -> None:
     """Train every imbalance strategy on every base with several seeds and write one table.
 
@@ -144,15 +147,15 @@ def compare(
     from training.command import Sources, parse_imbalance, parse_side
     from training.evaluation.comparison import Contestant, table, write_comparison
     from training.evaluation.comparison import compare as run_comparison
-    from training.fit import Recipe
     from training.objectives import Imbalance
     from training.plan import Plan
+    from training.recipe import Recipe
 
     strategies = [parse_imbalance(name) for name in imbalances] if imbalances else list(Imbalance)
     contestants = [Contestant(base, strategy) for base in bases for strategy in strategies]
     recipe = Recipe(epochs=epochs, learning_rate=learning_rate)
     plan = Plan(name=into.name, vocabulary=vocabulary, max_tokens=max_tokens, recipe=recipe)
-    sources = Sources(files, (), train_only)
+    sources = Sources(files, (), train_only or [])
     with progress_on(Console(stderr=True), "compare") as progress:
         comparison = run_comparison(
             sources,
@@ -176,7 +179,7 @@ def evaluate(
     training_files: Annotated[
         list[Path] | None, typer.Option(help="Files of the checkpoint's training, for the baselines to learn from.")
     ] = None,
-    train_only: TrainOnly = FINEFOOD,
+    train_only: TrainOnly = None,
     tracking_uri: Annotated[str | None, typer.Option(help="MLflow's tracking URI to record the evaluation at.")] = None,
 ) -> None:
     """Measure a checkpoint on the reviews that it never saw, beside the majority and TF-IDF baselines.
@@ -186,8 +189,8 @@ def evaluate(
     from training.evaluation.report import text_report
     from training.evaluation.run import METRICS_FILE, Reviews, evaluate_on_files
 
-    reviews = Reviews(files, training_files or [], train_only)
-    judged = resolve_checkpoint(checkpoint, Path(load(RegistrySettings).models))
+    reviews = Reviews(files, training_files or [], train_only or [])
+    judged = _resolved(checkpoint)
     with progress_on(Console(stderr=True), "evaluate") as progress:
         folder, evaluation = evaluate_on_files(
             judged, reviews, into, device=load(WorkerSettings).device, now=datetime.now(UTC), progress=progress
@@ -200,6 +203,10 @@ def evaluate(
         from training.tracking import record_evaluation
 
         record_evaluation(judged, folder / METRICS_FILE, tracking_uri)
+
+
+def _resolved(checkpoint: str) -> Path:
+    return resolve_checkpoint(checkpoint, Path(load(RegistrySettings).models))
 
 
 def _copy(metrics: Path, target: Path) -> None:

@@ -69,6 +69,7 @@ class PlainProgress:
         self._every_seconds = every_seconds
         self._clock = clock
         self._started = self._shown = clock()
+        self._first = Status(0, None, "")
 
     def __enter__(self) -> Self:
         return self
@@ -81,9 +82,11 @@ class PlainProgress:
     def show(self, status: Status) -> None:
         """Write a line if the last one is long enough ago."""
         now = self._clock()
+        if status.total != self._first.total:  # another part of the work: its own rate tells the time left
+            self._started, self._first = now, status
         if now - self._shown >= self._every_seconds:
             self._shown = now
-            self._stream.write(f"{self._label}: {plain_line(status, now - self._started)}\n")
+            self._stream.write(f"{self._label}: {plain_line(status, now - self._started, self._first.done)}\n")
             self._stream.flush()
 
 
@@ -92,8 +95,8 @@ def progress_on(console: Console, label: str) -> TerminalProgress | PlainProgres
     return TerminalProgress(console, label) if console.is_terminal else PlainProgress(console.file, label)
 
 
-def plain_line(status: Status, elapsed_seconds: float) -> str:
-    """Return a status as text; the time left assumes that the rest goes as fast as what is done.
+def plain_line(status: Status, elapsed_seconds: float, done_before: float = 0) -> str:
+    """Return a status as text; the time left assumes that the rest goes as fast as what was done in elapsed_seconds.
 
     >>> plain_line(Status(25, 100, "1,000 reviews"), elapsed_seconds=30)
     '25%, 1,000 reviews, 1:30 left'
@@ -103,9 +106,10 @@ def plain_line(status: Status, elapsed_seconds: float) -> str:
     if not status.total:
         return status.note
     share = status.done / status.total
-    if share <= 0:
-        return f"0%, {status.note}"
-    minutes, seconds = divmod(round(elapsed_seconds * (1 - share) / share), 60)
+    if status.done <= done_before:
+        return f"{share:.0%}, {status.note}"
+    rest_seconds = elapsed_seconds * (status.total - status.done) / (status.done - done_before)
+    minutes, seconds = divmod(round(rest_seconds), 60)
     return f"{share:.0%}, {status.note}, {minutes}:{seconds:02d} left"
 
 

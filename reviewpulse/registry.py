@@ -122,15 +122,20 @@ class Registry:
         champion = self.champion()
         return None if champion is None else self.path(champion)
 
-    def promote(self, version: str, *, now: datetime, evidence: str, is_forced: bool) -> None:
+    def promote(
+        self, version: str, *, now: datetime, evidence: str, is_forced: bool, judged_after: int | None = None
+    ) -> None:
         """Make a version the champion; evidence says why, is_forced that it was done against the evidence.
 
-        Raises RegistryError for an unknown id, for the present champion and when the disk refuses,
-        CheckpointError when the version does not fit.
+        judged_after is how many changes the history held when the evidence was gathered, None for evidence
+        that speaks of no champion. Raises RegistryError for an unknown id, for the present champion, when the
+        history has grown since and when the disk refuses, CheckpointError when the version does not fit.
         """
         self.card(version)
         with self._writing():
-            previous = self.champion()
+            previous, changes = self.champion(), len(self.history())
+            if judged_after not in (None, changes):
+                raise RegistryError(f"{previous} became the champion while {version} was judged; promote it again")
             if version == previous:
                 raise RegistryError(f"{version} is the champion of {self.folder} already; promote another")
             self._append(Change(now.astimezone(UTC), version, previous, "promote", evidence, is_forced))

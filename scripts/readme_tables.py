@@ -43,7 +43,9 @@ def results_table() -> str:
     header = "| | macro-F1 | weighted F1 | MAE stars | QWK | ECE | reviews/s | size |"
     found = {name: json.loads(path.read_text()) for name in RESULTS if (path := _result_path(name)).exists()}
     rows = [_result_row(RESULTS[name], result, "checkpoint") for name, result in found.items()]
-    for shared in list(found.values())[-1:]:  # all were evaluated on the same reviews
+    if len({result["reviews_sha256"] for result in found.values()}) > 1:
+        sys.exit("docs/results/ holds evaluations on different reviews, which no table may compare; make them anew")
+    for shared in list(found.values())[-1:]:
         baselines = {
             "Always the commonest label": "majority",
             "TF-IDF + logistic regression": "tf-idf + logistic regression",

@@ -46,7 +46,6 @@ def load_base(name: str, outputs: int = len(LABELS)) -> Base:
             num_labels=outputs,
             ignore_mismatched_sizes=True,  # a head for other outputs is made anew
             dtype=torch.float32,
-            use_safetensors=True,
             trust_remote_code=False,
         )
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False).backend_tokenizer
@@ -54,10 +53,17 @@ def load_base(name: str, outputs: int = len(LABELS)) -> Base:
         tokenizer.no_truncation()
     except Exception as exc:  # the hub's client lets errors of its own libraries through
         raise TrainingError(
-            f"cannot load the base {name}: {str(exc).splitlines()[0]}; "
+            f"cannot load the base {name}: {_reason(exc)}; "
             f"name a folder, a model of the hub (with a network), {PACKAGED_BASE}, or small-2x128"
         ) from exc
     return Base(model, tokenizer)
+
+
+def _reason(error: BaseException) -> str:
+    """Return the first line of the first error of a chain: what follows tells of its consequences."""
+    while (earlier := error.__cause__ or error.__context__) is not None:
+        error = earlier
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _small_base(layers: int, width: int, outputs: int) -> Base:

@@ -1,18 +1,18 @@
 """What a checkpoint's decision is chosen by, on validation: the temperature and tau."""
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
-from sklearn.metrics import f1_score
 
 from reviewpulse.card import Decision
-from reviewpulse.decision import decide, log_probabilities_of
-from reviewpulse.labels import LABELS
+from reviewpulse.decision import Predictions, decide, log_probabilities_of
+from training.evaluation.metrics import macro_f1
 
-BINS: Final = 15
+FOLDS: Final = 5
 TAUS: Final = tuple(round(0.1 * step, 1) for step in range(16))
 
 
@@ -36,22 +36,16 @@ def with_tau(decision: Decision, logits: npt.NDArray[np.float32], classes: npt.N
     return max(tried, key=lambda candidate: macro_f1(decide(logits, candidate).classes, classes))
 
 
-def macro_f1(predicted: npt.NDArray[np.int64], classes: npt.NDArray[np.int64]) -> float:
-    """Return the mean of the five classes' F1; a class that nobody has counts 0."""
-    every = range(len(LABELS))
-    return float(f1_score(classes, predicted, labels=every, average="macro", zero_division=0))
-
-
-def expected_calibration_error(probabilities: npt.NDArray[np.float32], classes: npt.NDArray[np.int64]) -> float:
-    """Return the mean distance of confidence from accuracy over 15 bins of equal width, weighted by their rows.
-
-    The confidence is the highest probability, the answer its label (Guo et al., 2017).
-
-    >>> probabilities = np.array([[0.8, 0.2, 0, 0, 0]] * 5, dtype=np.float32)
-    >>> round(expected_calibration_error(probabilities, np.array([0, 0, 0, 0, 1])), 6)
-    0.0
-    """
-    confidence, is_right = probabilities.max(axis=1), probabilities.argmax(axis=1) == classes
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    gaps = np.bincount(bins, weights=confidence - is_right, minlength=BINS)
-    return float(np.abs(gaps).sum() / max(len(classes), 1))
+def cross_fitted(
+    logits: npt.NDArray[np.float32],
+    classes: npt.NDArray[np.int64],
+    choose: Callable[[npt.NDArray[np.float32], npt.NDArray[np.int64]], Decision],
+) -> Predictions:
+    """Return predictions for logits (rows, outputs), each fifth of the rows by what the others choose."""
+    fold_of = np.arange(len(classes)) % FOLDS
+    parts = [
+        decide(logits[fold_of == fold], choose(logits[fold_of != fold], classes[fold_of != fold]))
+        for fold in range(FOLDS)
+    ]
+    place = np.argsort(np.concatenate([np.flatnonzero(fold_of == fold) for fold in range(FOLDS)]))
+    return Predictions(*(np.concatenate(arrays)[place] for arrays in zip(*parts, strict=True)))

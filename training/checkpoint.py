@@ -1,9 +1,11 @@
 """The last step of a training: calibrate on validation as the stream scores, and write the whole folder."""
 
+import functools
 import importlib.metadata
 import logging
 import shutil
 import subprocess
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from reviewpulse.labels import LABELS
 from reviewpulse.profile import Profile
 from reviewpulse.text import CLEANING_VERSION
 from training.calibration import with_tau, with_temperature
-from training.corpus import Corpus, Side
+from training.corpus import Corpus
 from training.evaluation.metrics import measure
 from training.fit import Position
 from training.history import History
@@ -28,6 +30,7 @@ from training.modelcard import write_model_card
 from training.objectives import Imbalance
 from training.plan import Plan
 from training.seen import Seen
+from training.split import Side
 from training.work import Work
 
 log = logging.getLogger(__name__)
@@ -56,9 +59,12 @@ def first_card(plan: Plan, now: datetime, decision: Decision) -> Card:
     )
 
 
-def finish(classifier: SentimentClassifier, corpus: Corpus, work: Work, plan: Plan, position: Position) -> Card:
+def finish(
+    classifier: SentimentClassifier, corpus: Corpus, work: Work, plan: Plan, position: Position, known: Sequence[Seen]
+) -> Card:
     """Write the trained classifier's folder and return its card; raises TrainingError when the disk has no room.
 
+    known is what its teacher and base were trained on, which it knows as well.
     The temperature, tau, metrics and reference profile come from the saved folder, loaded and run
     as the stream runs it.
     """
@@ -68,7 +74,7 @@ def finish(classifier: SentimentClassifier, corpus: Corpus, work: Work, plan: Pl
         saved = SentimentClassifier.load(work.unfinished)
         card = _measured(saved, corpus, plan)
         _profile(saved, card, list(corpus.texts(Side.validation))).write(work.unfinished)
-        Seen.of_corpus(corpus).write(work.unfinished)
+        functools.reduce(Seen.joined, known, Seen.of_corpus(corpus)).write(work.unfinished)
         History([(step, loss) for step, loss in position.losses], position.epochs).write(work.unfinished)
         card.write(work.unfinished)
         write_model_card(work.unfinished, card)

@@ -10,12 +10,13 @@ from reviewpulse.card import Card
 from reviewpulse.classifier import silence_transformers
 from reviewpulse.errors import TrainingError
 from reviewpulse.progress import Progress, RateMeter, Status
-from training.corpus import Corpus, Side
+from training.corpus import Corpus
 from training.fit import Step
 from training.objectives import Imbalance
 from training.plan import Plan
-from training.reading import TRAIN_ONLY, fill_corpus
+from training.reading import fill_corpus
 from training.resume import SNAPSHOT_SECONDS
+from training.split import Side
 from training.train import Watching, train
 from training.work import Work
 
@@ -26,7 +27,8 @@ class Sources(NamedTuple):
     files: Sequence[Path]
     unlabelled: Sequence[Path] = ()
     """Their stars are not looked at: they are learned from through the teacher."""
-    train_only: Sequence[str] = TRAIN_ONLY
+    train_only: Sequence[str] = ()
+    """More values of a row's field `source` that are for training only."""
 
 
 def parse_layers(layers: str) -> tuple[int, ...]:

@@ -1,14 +1,14 @@
 """Reviews for training on disk: read once at constant memory, deduplicated, and split so that nothing leaks."""
 
+import contextlib
 import hashlib
+import logging
 import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from enum import StrEnum
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -16,38 +16,18 @@ from reviewpulse.errors import TrainingError
 from reviewpulse.labels import class_of_stars
 from reviewpulse.records import Review
 from reviewpulse.text import model_text
+from training.split import Cutoffs, Side, SplitPlan, side_of_customer
 
 OWN_TEXT_CHARACTERS: Final = 50
 """A body with so many letters and digits is taken for the same review whatever its title says."""
 
+MOST_OF_ONE_TIME: Final = 2
+"""Where so many times the reviews wanted are as new as the last of them, dates tell too little to split by."""
+
 _NOT_ALPHANUMERIC: Final = re.compile(r"[\W_]+")
 _READ_ROWS: Final = 1_000
 
-
-class Side(StrEnum):
-    """Where an example may be used."""
-
-    training = "training"
-    validation = "validation"
-    test = "test"
-
-
-class SplitPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """How examples are set apart: whole customers, some by chance and some because they wrote last."""
-
-    test_share: float = 0.1
-    validation_share: float = 0.08
-    later_share: float = 0.25
-    """The part of test and validation that is filled by time: test with the newest reviews, validation with those
-    before them. Training holds no review that is as new."""
-    seed: int = 0
-
-
-class Cutoffs(NamedTuple):
-    """From which time on (ms UTC) a customer belongs to validation and to test; None when no review is dated."""
-
-    validation: int | None
-    test: int | None
+log = logging.getLogger(__name__)
 
 
 class Example(NamedTuple):
@@ -91,8 +71,9 @@ class Corpus:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._connection = sqlite3.connect(path, isolation_level=None)
-        self._connection.executescript(_TABLES)
+        with self._writing():
+            self._connection = sqlite3.connect(path, isolation_level=None)
+            self._connection.executescript(_TABLES)
 
     def __enter__(self) -> Self:
         return self
@@ -105,37 +86,41 @@ class Corpus:
 
         Raises TrainingError when the disk has no room.
         """
-        try:
-            with self._connection:
-                self._connection.execute("BEGIN")
-                self._connection.executemany(
-                    "INSERT OR IGNORE INTO examples (key, customer, text, class, timestamp, category, is_train_only)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (_row(example) for example in examples),
-                )
-        except sqlite3.OperationalError as exc:
-            raise TrainingError(f"cannot keep the reviews in {self._path} ({exc}); make room there") from exc
+        with self._writing(), self._connection:
+            self._connection.execute("BEGIN")
+            self._connection.executemany(
+                "INSERT OR IGNORE INTO examples (key, customer, text, class, timestamp, category, is_train_only)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (_row(example) for example in examples),
+            )
 
     def split(self, plan: SplitPlan) -> Cutoffs:
         """Put every customer, with all of their reviews, on one side, and return the times that separate the sides.
 
         A customer who wrote labelled reviews after a cutoff belongs to its side; the others fall by a
-        hash of the seed. Examples that are for training only are left out when their customer is on another side.
+        hash of the seed. An example that may only be trained on (without a class, or for training only) is left out
+        when its customer is on another side or when it is as new as those set apart by time.
         """
         cutoffs = self._cutoffs(plan)
-        with self._connection:
+
+        def side(customer: bytes, latest: int | None, is_evaluable: int) -> str:
+            return side_of_customer(customer, latest, cutoffs, plan) if is_evaluable else Side.training
+
+        self._connection.create_function("side", 3, side, deterministic=True)
+        with self._writing(), self._connection:
             self._connection.execute("BEGIN")
             self._connection.execute("DELETE FROM customers")
-            newest = self._connection.execute(
-                "SELECT customer, MAX(CASE WHEN is_train_only OR class IS NULL THEN NULL ELSE timestamp END)"
-                " FROM examples GROUP BY customer"
-            ).fetchall()
-            self._connection.executemany(
-                "INSERT INTO customers VALUES (?, ?)",
-                ((customer, _side(customer, latest, cutoffs, plan)) for customer, latest in newest),
+            self._connection.execute(
+                "INSERT INTO customers SELECT customer, side(customer, MAX(timestamp) FILTER (WHERE is_evaluable),"
+                " MAX(is_evaluable)) FROM examples GROUP BY customer"
             )
             self._connection.execute(
                 "UPDATE examples SET side = (SELECT side FROM customers WHERE customers.customer = examples.customer)"
+            )
+            self._connection.execute(
+                "UPDATE examples SET side = NULL WHERE (side != 'training' AND NOT is_evaluable)"
+                " OR (side = 'training' AND timestamp >= ?)",
+                (cutoffs.validation,),
             )
         return cutoffs
 
@@ -145,7 +130,7 @@ class Corpus:
         Of the test side only those among the first examples added stay: later ones are on no side.
         """
         self._connection.create_function("side_of", 2, side_of, deterministic=True)
-        with self._connection:
+        with self._writing(), self._connection:
             self._connection.execute("BEGIN")
             self._connection.execute("UPDATE examples SET side = side_of(key, customer)")
             self._connection.execute(
@@ -175,22 +160,30 @@ class Corpus:
         yield from self._select("key, customer", side, with_unlabelled=True)
 
     def sha256(self) -> str:
-        """Return a hash of all texts and classes, whatever order they were read in."""
+        """Return a hash of all that decides the sides and the batches: every example without its category, in order."""
         digest = hashlib.sha256()
-        for key, label in self._connection.execute("SELECT key, COALESCE(class, -1) FROM examples ORDER BY key"):
-            digest.update(key + f"{label}\n".encode())
+        for row in self._connection.execute("SELECT text, customer, class, timestamp, is_train_only FROM examples"):
+            digest.update(repr(row).encode(errors="surrogatepass"))
         return digest.hexdigest()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turn a full disk into a TrainingError."""
+        try:
+            yield
+        except sqlite3.Error as exc:
+            raise TrainingError(f"cannot keep the reviews in {self._path} ({exc}); make room there") from exc
 
     def _select(self, columns: str, side: Side, *, with_unlabelled: bool) -> Iterator[tuple]:  # type: ignore[type-arg]  # what SQL gives
         labelled = "" if with_unlabelled else "AND class IS NOT NULL"
-        kept = "" if side is Side.training else "AND NOT is_train_only AND class IS NOT NULL"
+        kept = "" if side is Side.training else "AND is_evaluable"
         query = f"SELECT {columns} FROM examples WHERE side = ? {labelled} {kept} ORDER BY id"  # noqa: S608
         cursor = self._connection.execute(query, (side,))
         while rows := cursor.fetchmany(_READ_ROWS):
             yield from rows
 
     def _cutoffs(self, plan: SplitPlan) -> Cutoffs:
-        dated = "timestamp IS NOT NULL AND class IS NOT NULL AND NOT is_train_only"
+        dated = "timestamp IS NOT NULL AND is_evaluable"
         (count,) = self._connection.execute(f"SELECT COUNT(*) FROM examples WHERE {dated}").fetchone()  # noqa: S608
 
         def time_before(newest: float) -> int | None:
@@ -198,31 +191,16 @@ class Corpus:
                 return None
             query = f"SELECT timestamp FROM examples WHERE {dated} ORDER BY timestamp DESC LIMIT 1 OFFSET ?"  # noqa: S608
             (timestamp,) = self._connection.execute(query, (round(count * newest) - 1,)).fetchone()
+            query = f"SELECT COUNT(*) FROM examples WHERE {dated} AND timestamp >= ?"  # noqa: S608
+            (as_new,) = self._connection.execute(query, (timestamp,)).fetchone()
+            if as_new > MOST_OF_ONE_TIME * count * newest:
+                log.warning("%d reviews bear one time or a later one: nothing is set apart by time", as_new)
+                return None
             return int(timestamp)
 
         test_part = plan.test_share * plan.later_share
         both = test_part + plan.validation_share * plan.later_share
         return Cutoffs(validation=time_before(both), test=time_before(test_part))
-
-
-def share_of(key: bytes, seed: int) -> float:
-    """Return a number from 0 to 1 that depends on the key and the seed alone."""
-    digest = hashlib.blake2b(f"{seed}/".encode() + key, digest_size=8).digest()
-    return int.from_bytes(digest, "big") / 2**64
-
-
-def _side(customer: bytes, latest: int | None, cutoffs: Cutoffs, plan: SplitPlan) -> Side:
-    if latest is not None and cutoffs.test is not None and latest >= cutoffs.test:
-        return Side.test
-    if latest is not None and cutoffs.validation is not None and latest >= cutoffs.validation:
-        return Side.validation
-    by_chance = 1 - plan.later_share
-    share = share_of(customer, plan.seed)
-    if share < plan.test_share * by_chance:
-        return Side.test
-    if share < (plan.test_share + plan.validation_share) * by_chance:
-        return Side.validation
-    return Side.training
 
 
 def _row(example: Example) -> tuple[object, ...]:
@@ -236,7 +214,8 @@ PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
 CREATE TABLE examples (
     id INTEGER PRIMARY KEY, key BLOB UNIQUE, customer BLOB, text TEXT, class INTEGER, timestamp INTEGER,
-    category TEXT, is_train_only INTEGER, side TEXT
+    category TEXT, is_train_only INTEGER, side TEXT,
+    is_evaluable INTEGER AS (class IS NOT NULL AND NOT is_train_only)
 );
 CREATE INDEX examples_by_customer ON examples (customer);
 CREATE TABLE customers (customer BLOB PRIMARY KEY, side TEXT);

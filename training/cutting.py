@@ -83,12 +83,9 @@ def train_upper_layers(base: Base, layers: int) -> None:
     encoder_layers = _encoder_layers(base)
     if layers > len(encoder_layers):
         raise TrainingError(f"--upper-layers {layers}: the base has {len(encoder_layers)} layers")
-    base.model.get_input_embeddings().requires_grad_(requires_grad=False)
-    for name, weight in base.model.named_parameters():
-        if ".embeddings." in name:
-            weight.requires_grad = False
-    for layer in encoder_layers[: len(encoder_layers) - layers]:
-        layer.requires_grad_(requires_grad=False)
+    base.model.base_model.requires_grad_(requires_grad=False)  # with what layers share, such as relative positions
+    for layer in encoder_layers[len(encoder_layers) - layers :]:
+        layer.requires_grad_(requires_grad=True)
 
 
 def _encoder_layers(base: Base) -> torch.nn.ModuleList:

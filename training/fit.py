@@ -1,60 +1,29 @@
-"""Fine-tuning: length-bucketed batches, AdamW, warm-up and linear decay, the best epoch kept, resumable."""
+"""Fine-tuning: AdamW, warm-up and linear decay, the best epoch kept, resumable."""
 
 import contextlib
 import logging
-import random
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 import torch
 from transformers import PreTrainedModel, get_linear_schedule_with_warmup
 
-from reviewpulse.classifier import compute_dtype, pad
-from training.objectives import Imbalance, Objective
+from reviewpulse.classifier import compute_dtype, is_out_of_memory, pad
+from reviewpulse.errors import TrainingError
+from training.batches import Examples, epoch_batches
+from training.objectives import Objective
+from training.recipe import Recipe
 from training.resume import Snapshots
-from training.tokens import Tokens
 
 log = logging.getLogger(__name__)
-
-BUCKET_BATCHES = 50
-"""Batches whose rows are sorted by length together: enough that a batch is hardly padded, few enough to stay random."""
 
 HISTORY_STEPS = 20
 """Steps between two points of the loss curve."""
 
 
-class Recipe(msgspec.Struct, frozen=True, kw_only=True):
-    """How to fine-tune."""
-
-    epochs: int = 2
-    batch_rows: int = 32
-    micro_rows: int = 0
-    """Rows of one forward pass, whose gradients add up to the batch's; 0 for the whole batch."""
-    learning_rate: float = 6e-5
-    warmup_share: float = 0.1
-    weight_decay: float = 0.01
-    dropout: float = 0.1
-    clip_norm: float = 1.0
-    patience: int = 2
-    """Epochs without a better validation that end training early; 0 for never."""
-    imbalance: Imbalance = Imbalance.logit_adjustment
-    teacher_weight: float = 0.7
-    """The teacher's part of the loss of a labelled row; an unlabelled one has no other."""
-    teacher_temperature: float = 2.0
-    seed: int = 0
-
-
-class Examples(NamedTuple):
-    """What fitting reads, in step: one row a review."""
-
-    tokens: Tokens
-    classes: npt.NDArray[np.int64]
-    """(rows,); -1 where there is no class."""
-    teacher_logits: npt.NDArray[np.float32] | None = None
-    """(rows, labels)"""
+_NO_MEMORY = "memory does not hold {} of this model; take a smaller --base, or --upper-layers"
 
 
 class Step(NamedTuple):
@@ -88,8 +57,8 @@ class Fitting:
     """One run of fine-tuning on a model, in place.
 
     evaluate returns the validation's metrics, of which `quality` chooses the epoch. The same
-    recipe, examples and number of threads give the same weights, also when a killed run goes on
-    from its snapshot.
+    recipe, examples and number of CPU threads give the same weights, also when a killed run goes on
+    from its snapshot; on a GPU the last bits may differ.
     """
 
     def __init__(
@@ -142,19 +111,34 @@ class Fitting:
             try:
                 loss = self._add_gradients(rows)
                 break
-            except (torch.OutOfMemoryError, RuntimeError) as exc:
-                if not _is_out_of_memory(exc) or self._position.micro_rows == 1:
+            except RuntimeError as exc:
+                if not is_out_of_memory(exc):
                     raise
+                if self._position.micro_rows == 1:
+                    raise TrainingError(_NO_MEMORY.format("one review")) from exc
             self._optimizer.zero_grad()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             self._position.micro_rows = -(-self._position.micro_rows // 2)
             log.warning("out of memory: going on with %d rows at a time", self._position.micro_rows)
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss} at step {self._position.step + 1}: the training diverged; "
+                "remove the .training folder and take a smaller --learning-rate"
+            )
         torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._recipe.clip_norm)
-        self._optimizer.step()
+        self._take_step()
         self._schedule.step()
         self._optimizer.zero_grad()
         return loss
+
+    def _take_step(self) -> None:
+        try:
+            self._optimizer.step()
+        except RuntimeError as exc:
+            if is_out_of_memory(exc):
+                raise TrainingError(_NO_MEMORY.format("the optimizer's state")) from exc
+            raise
 
     def _add_gradients(self, rows: Sequence[int]) -> float:
         total = 0.0
@@ -216,43 +200,6 @@ class Fitting:
 def autocast(device: torch.device) -> contextlib.AbstractContextManager[None]:
     """Return a context that computes in bfloat16 where the device multiplies in it."""
     return torch.autocast(device.type, torch.bfloat16, enabled=compute_dtype(device.type) == torch.bfloat16)
-
-
-def epoch_batches(examples: Examples, recipe: Recipe, epoch: int) -> list[list[int]]:
-    """Return the row indices of an epoch's batches: always the same ones for a seed and an epoch.
-
-    Each row comes once, except with the weighted sampler: it draws as many rows with replacement,
-    every class equally often.
-    """
-    shuffler = random.Random(f"{recipe.seed}/{epoch}")  # noqa: S311  # for batches, not for secrets
-    rows = list(range(len(examples.tokens)))
-    if recipe.imbalance is Imbalance.sampler:
-        counts = np.bincount(examples.classes, minlength=1)
-        rows = shuffler.choices(rows, weights=(1 / counts[examples.classes]).tolist(), k=len(rows))
-    return list(bucketed_batches(rows, examples.tokens.lengths, recipe.batch_rows, shuffler))
-
-
-def bucketed_batches(
-    rows: Sequence[int], lengths: Sequence[int] | npt.NDArray[np.int64], batch_rows: int, shuffler: random.Random
-) -> Iterator[list[int]]:
-    """Yield the row indices in batches of rows alike in length, in random order.
-
-    >>> sorted(sum(bucketed_batches([0, 1, 2, 3], [5, 1, 9, 2], 2, random.Random(0)), []))
-    [0, 1, 2, 3]
-    """
-    rows = list(rows)
-    shuffler.shuffle(rows)
-    span = batch_rows * BUCKET_BATCHES
-    batches = []
-    for start in range(0, len(rows), span):
-        bucket = sorted(rows[start : start + span], key=lengths.__getitem__)
-        batches += [bucket[at : at + batch_rows] for at in range(0, len(bucket), batch_rows)]
-    shuffler.shuffle(batches)
-    yield from batches
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _optimizer(model: PreTrainedModel, recipe: Recipe) -> torch.optim.AdamW:

@@ -40,7 +40,7 @@ Scores a product review as {", ".join(LABELS[:-1])} or {LABELS[-1]} (1 to 5 star
 - **What it is:** an encoder made from the base `{card.base}`; weights of {weights_bytes / 1e6:.1f} MB in float16.
   It reads the first {card.max_tokens} tokens of title and text.
 - **Made from:** {card.training_reviews:,} reviews with stars{unlabelled}. Their classes: {shares}.
-  No review is part of the checkpoint; `seen.safetensors` holds four bytes of a hash for each text and customer, so
+  No review is part of the checkpoint; `seen.safetensors` holds eight bytes of a hash for each text and customer, so
   that an evaluation can leave them out. `data_sha256` in card.json stands for all texts and stars that were read.
 {teacher}- **Made by:** `reviewpulse train` of commit {card.git_commit or "unknown"}, with {options}.
 - **Probabilities and label:** logits are divided by the temperature {decision.temperature:g}. The label is the one

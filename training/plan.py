@@ -3,8 +3,8 @@
 import msgspec
 
 from training.base import PACKAGED_BASE
-from training.corpus import SplitPlan
-from training.fit import Recipe
+from training.recipe import Recipe
+from training.split import SplitPlan
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

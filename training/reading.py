@@ -4,6 +4,9 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import msgspec
+
+from reviewpulse.categories import category_of
 from reviewpulse.files import check_file, read_rows
 from reviewpulse.forms import review_from_row
 from reviewpulse.progress import Progress, Status
@@ -14,7 +17,8 @@ from training.corpus import Corpus, Example, example_of
 log = logging.getLogger(__name__)
 
 TRAIN_ONLY = ("finefood_recovered",)
-"""Values of a row's field `source` whose rows are never evaluated on: they were restored from a damaged archive."""
+"""Values of a row's field `source` whose rows are never evaluated on, whatever else is named: they were restored
+from a damaged archive."""
 
 
 def fill_corpus(
@@ -42,11 +46,13 @@ def rated_examples(path: Path, train_only: Sequence[str], progress: Progress) ->
 
 
 def _examples(path: Path, train_only: Sequence[str], progress: Progress, *, is_labelled: bool) -> Iterator[Example]:
-    passed_over = 0
+    passed_over, category = 0, category_of(path)
     for row in read_rows(path, _shower(path, progress)):
         review = row.reason if isinstance(row, BadRow) else review_from_row(row.fields)
         if isinstance(review, Review) and not isinstance(row, BadRow):
-            is_train_only = row.fields.get("source") in train_only
+            is_train_only = row.fields.get("source") in (*TRAIN_ONLY, *train_only)
+            if category and not review.category:
+                review = msgspec.structs.replace(review, category=category)
             yield example_of(review, is_train_only=is_train_only, is_labelled=is_labelled)
         else:
             passed_over += 1

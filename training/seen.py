@@ -10,19 +10,17 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from reviewpulse.errors import CheckpointError
-from training.corpus import Corpus, Side
+from training.corpus import Corpus
+from training.split import Side
 
 SEEN_FILE: Final = "seen.safetensors"
 
 
 class Seen(NamedTuple):
-    """Four bytes for each text and each customer, sorted: no review can be read from them.
+    """Eight bytes for each text and each customer, sorted: no review can be read from them."""
 
-    Of a hundred thousand strange reviews about two are taken for known ones by chance.
-    """
-
-    training: npt.NDArray[np.uint32]
-    validation: npt.NDArray[np.uint32]
+    training: npt.NDArray[np.uint64]
+    validation: npt.NDArray[np.uint64]
 
     @classmethod
     def of_corpus(cls, corpus: Corpus) -> Self:
@@ -37,7 +35,7 @@ class Seen(NamedTuple):
     def joined(self, other: Self) -> Self:
         """Return what either of two checkpoints knows."""
         pairs = zip(self, other, strict=True)
-        return type(self)(*(np.union1d(mine, theirs).astype(np.uint32) for mine, theirs in pairs))
+        return type(self)(*(np.union1d(mine, theirs).astype(np.uint64) for mine, theirs in pairs))
 
     def side_of(self, text: bytes, customer: bytes) -> Side:
         """Return where the checkpoint had this text or customer, given by their keys; test when it met neither."""
@@ -58,17 +56,17 @@ def read_seen(folder: Path) -> Seen:
 
 
 def fingerprint(key: bytes) -> int:
-    """Return four bytes of a text's or customer's key as a number."""
-    return int.from_bytes(key[:4], "big")
+    """Return eight bytes of a text's or customer's key as a number."""
+    return int.from_bytes(key[:8], "big")
 
 
-def _fingerprints(keys: Iterable[tuple[bytes, bytes]]) -> npt.NDArray[np.uint32]:
-    return np.array(sorted({fingerprint(key) for pair in keys for key in pair}), dtype=np.uint32)
+def _fingerprints(keys: Iterable[tuple[bytes, bytes]]) -> npt.NDArray[np.uint64]:
+    return np.array(sorted({fingerprint(key) for pair in keys for key in pair}), dtype=np.uint64)
 
 
-def _holds(known: npt.NDArray[np.uint32], prints: set[int]) -> bool:
+def _holds(known: npt.NDArray[np.uint64], prints: set[int]) -> bool:
     return any(
         place < len(known) and int(known[place]) == wanted
         for wanted in prints
-        for place in [int(np.searchsorted(known, wanted))]
+        for place in [int(np.searchsorted(known, np.uint64(wanted)))]
     )

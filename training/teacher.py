@@ -10,11 +10,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from reviewpulse.card import checkpoint_sha256
 from reviewpulse.classifier import SentimentClassifier
 from reviewpulse.decision import log_probabilities_of
 from reviewpulse.errors import TrainingError
-from training.corpus import Corpus, Side
-from training.seen import fingerprint, read_seen
+from training.corpus import Corpus
+from training.seen import Seen, read_seen
+from training.split import Side
 
 _TEXTS: Final = 1_024
 
@@ -42,9 +44,9 @@ def teacher_logits(
     return np.concatenate(parts)
 
 
-def answers_file(teacher: SentimentClassifier, folder: Path) -> Path:
-    """Return where in a folder this teacher's answers are kept."""
-    return folder / f"answers-of-{teacher.card.name}-{teacher.card.version}.db"
+def answers_file(teacher: Path, folder: Path) -> Path:
+    """Return where in a folder a teacher's answers are kept: a name that no other checkpoint has."""
+    return folder / f"answers-of-{teacher.name}-{checkpoint_sha256(teacher)[:16]}.db"
 
 
 def _answers(known: sqlite3.Connection, teacher: SentimentClassifier, texts: Sequence[str]) -> npt.NDArray[np.float32]:
@@ -63,13 +65,18 @@ def _answers(known: sqlite3.Connection, teacher: SentimentClassifier, texts: Seq
     return np.stack([np.frombuffer(logits, dtype=np.float32) for (logits,) in found])
 
 
-def refuse_leak(teacher: Path, corpus: Corpus) -> None:
-    """Raise TrainingError when the teacher learned from a review that this training sets apart."""
-    seen = set(read_seen(teacher).training.tolist())
-    for side in (Side.validation, Side.test):
-        leaked = sum(fingerprint(key) in seen for key, _ in corpus.seen_keys(side))
-        if leaked > 1 + len(seen) // 100_000:  # by chance a fingerprint may be the same
+def refuse_leak(origin: Path, corpus: Corpus) -> Seen:
+    """Return what a teacher or base knows; raises TrainingError when this training sets some of it apart.
+
+    Nothing of validation or test may come from a text or a customer that it was trained on, and
+    nothing of test from its validation.
+    """
+    seen = read_seen(origin)
+    for side, known in ((Side.validation, (Side.training,)), (Side.test, (Side.training, Side.validation))):
+        leaked = sum(seen.side_of(*keys) in known for keys in corpus.seen_keys(side))
+        if leaked:
             raise TrainingError(
-                f"the teacher {teacher} was trained on {leaked} of the reviews that are set apart for {side}: "
-                "its student would know them; train both on the same files with the same --split-seed and shares"
+                f"{origin} knows {leaked} of the reviews that are set apart for {side}, or their customers: what "
+                "learns from it would know them; train both on the same files with the same --split-seed and shares"
             )
+    return seen

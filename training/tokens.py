@@ -1,7 +1,7 @@
 """Token ids of many texts, kept flat: a million reviews take some 250 MB."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Final, Self
 
 import numpy as np
@@ -46,9 +46,3 @@ def token_rows(tokenizer: Tokenizer, texts: Iterable[str], max_tokens: int) -> I
     while part := list(itertools.islice(iterator, _TEXTS)):
         for encoding in tokenizer.encode_batch_fast(part):
             yield np.array(encoding.ids, dtype=np.int32)
-
-
-def unknown_share(rows: Sequence[Sequence[int]], unknown_id: int | None) -> float:
-    """Return the share of token ids that stand for nothing the vocabulary knows."""
-    total = sum(len(row) for row in rows)
-    return sum(list(row).count(unknown_id) for row in rows) / total if unknown_id is not None and total else 0.0

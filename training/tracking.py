@@ -53,6 +53,8 @@ def record_training(folder: Path, tracking_uri: str) -> str:
 def record_evaluation(folder: Path, metrics_file: Path, tracking_uri: str) -> None:
     """Log all numbers of metrics.json, and the figures and texts beside it, to the run of this checkpoint.
 
+    Those of each evaluation lie in a folder of its own; of the numbers MLflow shows the newest and keeps all.
+
     A checkpoint that is not registered, such as one whose training found no MLflow, is recorded first.
     Raises CheckpointError and TrainingError.
     """
@@ -65,7 +67,7 @@ def record_evaluation(folder: Path, metrics_file: Path, tracking_uri: str) -> No
         client.log_batch(run_id, metrics=_metrics("test", figures))
         for path in sorted(metrics_file.parent.iterdir()):
             if path.suffix in (".png", ".json", ".txt"):
-                client.log_artifact(run_id, str(path), EVALUATION)
+                client.log_artifact(run_id, str(path), f"{EVALUATION}/{metrics_file.parent.name}")
 
 
 def set_champion(name: str, checkpoint_version: str, tracking_uri: str) -> None:

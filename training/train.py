@@ -4,26 +4,31 @@ import itertools
 import logging
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from reviewpulse.card import Card, Decision, find_checkpoint
+from reviewpulse.card import Card, Decision, checkpoint_sha256, find_checkpoint
 from reviewpulse.classifier import SentimentClassifier, pad
 from reviewpulse.decision import decide, outputs_of
 from reviewpulse.errors import TrainingError
 from reviewpulse.labels import LABELS
 from training.base import Base, load_base
+from training.batches import Examples
 from training.checkpoint import choose_decision, finish, first_card
-from training.corpus import Corpus, Side
+from training.corpus import Corpus
 from training.cutting import keep_layers, keep_neurons, keep_words, set_dropout, train_upper_layers
 from training.evaluation.metrics import measure
-from training.fit import Examples, Fitting, Recipe, Step, autocast
+from training.fit import Fitting, Step, autocast
 from training.objectives import Objective
 from training.plan import Plan
+from training.recipe import Recipe
 from training.resume import SNAPSHOT_SECONDS, Snapshots
+from training.seen import SEEN_FILE
+from training.split import Side
 from training.teacher import answers_file, refuse_leak, teacher_logits
 from training.tokens import Tokens
 from training.work import Work
@@ -54,21 +59,23 @@ def train(corpus: Corpus, work: Work, plan: Plan, *, now: datetime, watching: Wa
     """
     corpus.split(plan.split)
     _refuse_unusable(corpus)
-    work.claim(plan, corpus.sha256())
+    teacher = find_checkpoint(plan.teacher) if plan.teacher else None
+    work.claim(plan, corpus.sha256(), checkpoint_sha256(teacher) if teacher else None)
+    known = [refuse_leak(origin, corpus) for origin in (teacher, _checkpoint_base(plan)) if origin]
     torch.manual_seed(plan.recipe.seed)
     examples, classes = corpus.classes(Side.training, with_unlabelled=True), corpus.classes(Side.training)
     counts = np.bincount(classes, minlength=len(LABELS))
     objective = _objective(plan.recipe, counts)
     base = _prepared_base(plan, corpus, outputs_of(objective.head))
-    teacher = _teacher_logits(corpus, work, plan, len(examples), watching) if plan.teacher else None
+    answers = _teacher_logits(teacher, corpus, work, len(examples), watching) if teacher else None
     tokens = Tokens.of_texts(base.tokenizer, corpus.texts(Side.training, with_unlabelled=True), plan.max_tokens)
     shares = tuple((counts / counts.sum()).round(6).tolist())
     card = first_card(plan, now, Decision(head=objective.head, class_shares=shares))
     classifier = SentimentClassifier(base.model, base.tokenizer, card)
     snapshots = Snapshots(work.folder, watching.snapshot_seconds)
-    fitting = Fitting(base.model, Examples(tokens, examples, teacher), objective, plan.recipe, snapshots)
+    fitting = Fitting(base.model, Examples(tokens, examples, answers), objective, plan.recipe, snapshots)
     position = fitting.run(lambda _model: _validate(classifier, corpus, plan), watching.on_step)
-    return finish(classifier, corpus, work, plan, position)
+    return finish(classifier, corpus, work, plan, position, known)
 
 
 def _objective(recipe: Recipe, counts: npt.NDArray[np.int64]) -> Objective:
@@ -133,11 +140,17 @@ def _refuse_too_many_tokens(base: Base, plan: Plan) -> None:
     raise TrainingError(f"--max-tokens {plan.max_tokens}: the base {plan.base} reads at most {limit}, or fewer")
 
 
-def _teacher_logits(corpus: Corpus, work: Work, plan: Plan, total: int, watching: Watching) -> npt.NDArray[np.float32]:
-    """Return the teacher's log-probabilities (examples, labels) for the training side."""
-    folder = find_checkpoint(plan.teacher or "")
-    refuse_leak(folder, corpus)
+def _checkpoint_base(plan: Plan) -> Path | None:
+    """Return the base's folder when it is a checkpoint, which knows reviews; None for other bases."""
+    folder = Path(plan.base)
+    return folder if (folder / SEEN_FILE).is_file() else None
+
+
+def _teacher_logits(
+    folder: Path, corpus: Corpus, work: Work, total: int, watching: Watching
+) -> npt.NDArray[np.float32]:
+    """Return the log-probabilities (examples, labels) of the teacher in the folder, for the training side."""
     teacher = SentimentClassifier.load(folder)
     texts = corpus.texts(Side.training, with_unlabelled=True)
-    file = answers_file(teacher, work.into.parent)
+    file = answers_file(folder, work.into.parent)
     return teacher_logits(teacher, texts, file, lambda done: watching.on_teacher_texts(done, total))

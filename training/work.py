@@ -26,16 +26,25 @@ class Work:
         except OSError as exc:
             raise TrainingError(f"cannot work in {self.folder}: {exc.strerror or exc}; name another --into") from exc
 
-    def claim(self, plan: Plan, data_sha256: str) -> None:
-        """Take the folder for this plan on these reviews; raises TrainingError when it holds another training."""
+    def claim(self, plan: Plan, data_sha256: str, teacher_sha256: str | None) -> None:
+        """Take the folder for this plan on these reviews with this teacher.
+
+        Raises TrainingError when it holds another training.
+        """
         path = self.folder / "plan.json"
-        mine = msgspec.json.format(msgspec.json.encode({"plan": plan, "data_sha256": data_sha256}), indent=2)
+        origin = {"plan": plan, "data_sha256": data_sha256, "teacher_sha256": teacher_sha256}
+        mine = msgspec.json.format(msgspec.json.encode(origin), indent=2)
         if path.exists() and path.read_bytes() != mine:
             raise TrainingError(
                 f"{self.folder} holds an unfinished training with other options or other reviews; "
                 "give the same ones to go on with it, or remove the folder"
             )
-        path.write_bytes(mine)
+        part = path.with_suffix(".part")
+        try:
+            part.write_bytes(mine)
+            part.replace(path)
+        except OSError as exc:
+            raise TrainingError(f"cannot write {path} ({exc.strerror or exc}); make room there") from exc
 
     def finish(self) -> None:
         """Turn the unfinished checkpoint into the folder to make, whole at once, and remove the rest."""

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from producer.categories import CATEGORIES
 from producer.download import fetch
+from reviewpulse.categories import CATEGORIES
 from reviewpulse.errors import DownloadError
 from reviewpulse.progress import Status
 

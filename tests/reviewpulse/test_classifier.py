@@ -68,7 +68,9 @@ def test_a_folder_that_lacks_a_part_is_refused_by_name(tiny_checkpoint: Path, tm
         ("labels", list(reversed(LABELS)), "labels"),
         ("cleaning_version", 999, "cleaned by version 999"),
         ("max_tokens", "many", "no card of this version"),
-        ("decision", {"temperature": 0}, "no usable temperature"),
+        ("max_tokens", 2, "no card of this version"),
+        ("decision", {"temperature": 0}, "no card of this version"),
+        ("decision", {"class_shares": [0.5, 0.5, -1, 0, 0]}, "no card of this version"),
     ],
 )
 def test_a_card_that_does_not_fit_is_refused_with_the_reason(

@@ -1,3 +1,4 @@
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from reviewpulse.progress import SilentProgress
 from reviewpulse.registry import Registry
 from tests.training.examples import quick_plan, write_reviews
 from training.command import Sources, train_on_files
-from training.corpus import SplitPlan
+from training.split import SplitPlan
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -59,7 +60,7 @@ def test_versions_stand_side_by_side_and_one_is_the_champion(trained: Path, mode
     assert [line.endswith("champion") for line in lines[1:]] == [False, True]
     shown = run("show", "good-20260102-000000")
     assert "# Checkpoint `good`" in shown
-    assert "promote to good-20260102-000000 (FORCED): forced, not judged" in shown
+    assert "promote to good-20260102-000000 (FORCED): not judged" in shown
 
 
 def test_a_challenger_that_loses_is_not_promoted_and_a_forced_one_is_recorded_as_such(
@@ -88,3 +89,32 @@ def test_a_promotion_without_reviews_to_judge_by_is_refused(trained: Path) -> No
 
     with pytest.raises(ReviewpulseError, match="name files of rated reviews, or --force"):
         run("promote", "good-20260102-000000")
+
+
+def test_a_forced_promotion_on_too_few_reviews_records_why_it_was_not_judged(trained: Path, models: Path) -> None:
+    run("add", trained / "good")
+    few = write_reviews(trained / "few.jsonl", 20)
+
+    with pytest.raises(ReviewpulseError, match="too few to judge by"):
+        run("promote", "good-20260102-000000", few)
+    run("promote", "good-20260102-000000", few, "--force")
+
+    assert "not judged: " in Registry(models).history()[-1].evidence
+
+
+def test_a_version_without_a_model_card_is_shown_by_its_figures(trained: Path, models: Path) -> None:
+    run("add", trained / "good")
+    (models / "good-20260102-000000" / "README.md").unlink()
+
+    assert "good-20260102-000000: {'accuracy': " in run("show", "good-20260102-000000")
+
+
+def test_a_checkpoint_that_cannot_score_is_not_added(trained: Path, models: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(trained / "good", broken)
+    (broken / "model.safetensors").write_bytes(b"no weights")
+
+    with pytest.raises(ReviewpulseError, match="broken"):
+        run("add", broken)
+
+    assert not models.exists()

@@ -216,6 +216,20 @@ def test_a_copy_that_fails_is_no_version_and_the_next_one_clears_it_away(tmp_pat
     assert names(registry.folder) == [".lock", "tiny-2"]
 
 
+def test_a_version_judged_against_a_champion_that_is_no_more_is_not_promoted(tmp_path: Path) -> None:
+    registry = registry_of(tmp_path, "1", "2", "3")
+    promote(registry, "tiny-1")
+    changes = len(registry.history())
+    promote(registry, "tiny-2")
+
+    with pytest.raises(RegistryError, match="tiny-2 became the champion while tiny-3 was judged; promote it again"):
+        registry.promote("tiny-3", now=NOON, evidence="better than 1", is_forced=False, judged_after=changes)
+
+    assert registry.champion() == "tiny-2"
+    registry.promote("tiny-3", now=NOON, evidence="better than 2", is_forced=False, judged_after=changes + 1)
+    assert registry.champion() == "tiny-3"
+
+
 def test_the_history_tells_of_each_change_in_turn(tmp_path: Path) -> None:
     registry = registry_of(tmp_path, "1", "2")
     later, latest = NOON + timedelta(hours=1), NOON + timedelta(hours=2)

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from training.corpus import Example
-from training.fit import Recipe
 from training.plan import Plan
+from training.recipe import Recipe
 
 WORDS = {1: "bad bad bad", 5: "good good good"}
 

@@ -44,6 +44,7 @@ CONFIGS: dict[str, PreTrainedConfig] = {
     ),
     "mpnet": MPNetConfig(vocab_size=WORDS, pad_token_id=0, bos_token_id=2, eos_token_id=3, **SIZES),
     "roberta": RobertaConfig(vocab_size=WORDS, pad_token_id=0, bos_token_id=2, eos_token_id=3, **SIZES),
+    "roberta as it comes": RobertaConfig(vocab_size=WORDS, pad_token_id=1, bos_token_id=2, eos_token_id=3, **SIZES),
     "xlm-roberta, multilingual": XLMRobertaConfig(vocab_size=WORDS, pad_token_id=0, bos_token_id=2, **SIZES),
 }
 

@@ -5,12 +5,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from reviewpulse.errors import TrainingError
 from reviewpulse.progress import Status
 from tests.training.examples import quick_plan, write_reviews
 from training.command import Sources
-from training.corpus import Side
 from training.evaluation.comparison import Comparison, Contestant, compare, table, write_comparison
 from training.objectives import Imbalance
+from training.split import Side
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -51,7 +52,7 @@ def test_every_contestant_is_trained_with_every_seed_and_compared_with_the_best(
     assert best.means["macro_f1"] >= other.means["macro_f1"]
     assert best.against_best is None
     assert other.against_best is not None
-    assert other.against_best.mean == pytest.approx(other.means["macro_f1"] - best.means["macro_f1"], abs=1e-5)
+    assert other.against_best.macro_f1 == pytest.approx(other.means["macro_f1"] - best.means["macro_f1"], abs=1e-5)
     scores = [figures["macro_f1"] for figures in best.seeds.values()]
     assert best.means["macro_f1"] == pytest.approx(sum(scores) / 3)
     assert list(best.seeds) == ["0", "1", "2"]
@@ -62,3 +63,23 @@ def test_every_contestant_is_trained_with_every_seed_and_compared_with_the_best(
 
     assert run(again) == comparison
     assert again.trainings == 0
+
+    other = msgspec.structs.replace(plan, max_tokens=16)
+    with pytest.raises(TrainingError, match="tiny-none-seed0 was trained with other options or on other reviews"):
+        compare(Sources([reviews]), tmp_path, other, contestants, [0], side=Side.validation, now=NOW, progress=first)
+
+
+def test_contestants_that_cannot_be_told_apart_are_refused(reviews: Path, tmp_path: Path) -> None:
+    contestants = [Contestant(base, Imbalance.none) for base in ("one/tiny", "other/tiny")]
+
+    with pytest.raises(TrainingError, match="compared twice: tiny, none"):
+        compare(
+            Sources([reviews]),
+            tmp_path,
+            quick_plan(Path("tiny")),
+            contestants,
+            [0],
+            side=Side.validation,
+            now=NOW,
+            progress=Counter(),
+        )

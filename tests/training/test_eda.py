@@ -49,6 +49,17 @@ def counts(name: str, rows: int, reviews: int, unrated: int, *repeats: int) -> F
     )
 
 
+def test_a_file_named_after_a_category_gives_it_to_its_rows(tmp_path: Path) -> None:
+    rows = [{"text": "Good", "rating": 5}, {"text": "Fine", "rating": 4, "category": "Toys"}]
+
+    report = report_of(
+        [file_of(tmp_path / "Gift_Cards.jsonl", rows), file_of(tmp_path / "a.jsonl", rows[:1])], tmp_path
+    )
+
+    assert {category.name: category.reviews for category in report.categories} == {"Gift_Cards": 1, "Toys": 1}
+    assert next(count.rows for count in report.missing if count.name == "category") == 1
+
+
 def test_rows_classes_gaps_and_markup_are_counted(tmp_path: Path) -> None:
     rows = [
         {"text": "Good &amp; cheap", "rating": 5, "title": "Yes", "user_id": "a", "asin": "b"},

@@ -10,11 +10,11 @@ from reviewpulse.errors import CheckpointError, TrainingError
 from reviewpulse.progress import SilentProgress
 from tests.training.examples import quick_plan, write_reviews
 from training.command import Sources, train_on_files
-from training.corpus import SplitPlan
 from training.evaluation.baselines import MAJORITY, TFIDF, TUNED_TFIDF
 from training.evaluation.evaluate import MODEL, Evaluation
 from training.evaluation.promotion import judge
 from training.evaluation.run import Reviews, evaluate_on_files
+from training.split import SplitPlan
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 

@@ -3,8 +3,9 @@ import random
 import numpy as np
 import pytest
 
-from training.fit import Examples, Recipe, bucketed_batches, epoch_batches
+from training.batches import Examples, bucketed_batches, epoch_batches
 from training.objectives import Imbalance
+from training.recipe import Recipe
 from training.tokens import Tokens
 
 

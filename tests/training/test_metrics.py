@@ -1,11 +1,12 @@
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from reviewpulse.card import Decision
 from reviewpulse.decision import Predictions, decide
-from training.calibration import expected_calibration_error, with_tau, with_temperature
+from training.calibration import cross_fitted, with_tau, with_temperature
 from training.evaluation.bootstrap import macro_f1_difference
-from training.evaluation.metrics import ClassFigures, measure, measure_classes
+from training.evaluation.metrics import ClassFigures, expected_calibration_error, measure, measure_classes
 
 CLASSES = np.array([0, 4, 3, 2])
 
@@ -82,12 +83,12 @@ def test_a_difference_beyond_chance_has_an_interval_that_leaves_out_zero() -> No
 
     difference, same = macro_f1_difference(bad, good, classes), macro_f1_difference(bad, bad, classes)
 
-    assert difference.low < difference.mean < difference.high < 0
+    assert difference.low < difference.macro_f1 < difference.high < 0
     assert difference.is_loss
     assert not same.is_loss
     flipped = macro_f1_difference(good, bad, classes)
-    assert (flipped.mean, flipped.low, flipped.high) == pytest.approx(
-        (-difference.mean, -difference.high, -difference.low), abs=1e-5
+    assert (flipped.macro_f1, flipped.low, flipped.high) == pytest.approx(
+        (-difference.macro_f1, -difference.high, -difference.low), abs=1e-5
     )
 
 
@@ -97,4 +98,23 @@ def test_several_seeds_are_compared_by_their_means() -> None:
 
     difference = macro_f1_difference(np.stack([right, wrong]), np.stack([wrong, wrong]), classes)
 
-    assert difference.mean == pytest.approx(0.5)
+    assert difference.macro_f1 == pytest.approx(0.5)
+
+
+def test_each_fifth_is_decided_by_what_the_other_four_choose() -> None:
+    logits = np.eye(5, dtype=np.float32)[[0, 1, 2, 3, 4] * 4] * 3
+    classes = np.arange(20) % 5
+    chosen_on = list[list[int]]()
+
+    def choose(others: npt.NDArray[np.float32], classes_of_others: npt.NDArray[np.int64]) -> Decision:
+        chosen_on.append(sorted(set(classes_of_others.tolist())))
+        assert len(others) == len(classes_of_others) == 16
+        return Decision(temperature=1.0 + len(chosen_on))
+
+    predictions = cross_fitted(logits, classes, choose)
+
+    assert chosen_on == [[1, 2, 3, 4], [0, 2, 3, 4], [0, 1, 3, 4], [0, 1, 2, 4], [0, 1, 2, 3]]
+    assert predictions.classes.tolist() == classes.tolist()
+    for row in range(5):  # the rows of a fold, in the order given
+        alone = decide(logits[[row]], Decision(temperature=2.0 + row)).probabilities
+        np.testing.assert_allclose(predictions.probabilities[row::5], np.repeat(alone, 4, axis=0))

@@ -1,11 +1,13 @@
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from reviewpulse.card import Decision
+from reviewpulse.card import Decision, read_card
 from reviewpulse.errors import TrainingError
 from tests.tiny import tiny_card
 from training.teacher import answers_file, teacher_logits
@@ -31,15 +33,25 @@ def ask(teacher: Teacher, texts: list[str], file: Path, told: list[int]) -> npt.
 
 def test_a_teacher_is_asked_once_for_a_text_whoever_its_students_are(tmp_path: Path) -> None:
     teacher, told = Teacher(), list[int]()
-    file = answers_file(teacher, tmp_path)  # type: ignore[arg-type]
+    file = tmp_path / "answers.db"
     first = ask(teacher, ["aa", "b", "cccc"], file, told)
 
     again = ask(teacher, ["cccc", "dd", "aa"], file, told)
 
-    assert file == tmp_path / "answers-of-wise-7.db"
     assert teacher.asked == ["aa", "b", "cccc", "dd"]
     assert told == [3, 3]
     np.testing.assert_array_equal(again[[2, 0]], first[[0, 2]])
+
+
+def test_the_answers_of_another_teacher_of_the_same_name_are_kept_apart(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    file = answers_file(tiny_checkpoint, tmp_path)
+    other = tmp_path / tiny_checkpoint.name
+    shutil.copytree(tiny_checkpoint, other)
+
+    assert file.parent == tmp_path
+    assert answers_file(other, tmp_path) == file
+    msgspec.structs.replace(read_card(other), decision=Decision(temperature=2.0)).write(other)
+    assert answers_file(other, tmp_path) != file
 
 
 def test_answers_are_log_probabilities_by_the_teacher_s_temperature(tmp_path: Path) -> None:

@@ -146,7 +146,8 @@ def test_an_evaluation_goes_to_the_run_of_its_checkpoint(checkpoint: Path, uri: 
     record_training(checkpoint, uri)
     record_training(save_checkpoint(tmp_path / "next", "20260103-000000"), uri)
 
-    record_evaluation(checkpoint, save_evaluation(tmp_path / "evaluation"), uri)
+    record_evaluation(checkpoint, save_evaluation(tmp_path / "first"), uri)
+    record_evaluation(checkpoint, save_evaluation(tmp_path / "second"), uri)
 
     assert {name: value for name, value in run_of(uri).data.metrics.items() if name.startswith("test.")} == {
         "test.reviews": 4,
@@ -156,7 +157,8 @@ def test_an_evaluation_goes_to_the_run_of_its_checkpoint(checkpoint: Path, uri: 
         "test.candidates.tf-idf _ regression.confusion.1.0": 2,
         "test.candidates.tf-idf _ regression.confusion.1.1": 1,
     }
-    assert artifacts_of(uri, run_of(uri), "evaluation") == ["confusion.png", "metrics.json", "metrics.txt"]
+    assert artifacts_of(uri, run_of(uri), "evaluation/first") == ["confusion.png", "metrics.json", "metrics.txt"]
+    assert artifacts_of(uri, run_of(uri), "evaluation") == ["first", "second"]
     assert artifacts_of(uri, run_of(uri, "2"), "evaluation") == []
 
 

@@ -53,7 +53,7 @@ def count_files(files: Sequence[Path], repeats_file: Path, *, now: datetime, pro
     with Repeats(repeats_file) as repeats:
         tally = Tally(repeats, now)
         for number, path in enumerate(files):
-            tally.begin_file(path.name)
+            tally.begin_file(path)
             show = _shower(path, sum(sizes_bytes[:number]), sum(sizes_bytes), progress)
             for row in read_rows(path, show):
                 tally.add(row)

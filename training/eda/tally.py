@@ -4,8 +4,12 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
+import msgspec
+
+from reviewpulse.categories import category_of
 from reviewpulse.forms import review_from_row
 from reviewpulse.labels import LABELS, class_of_stars
 from reviewpulse.records import Review
@@ -64,6 +68,7 @@ class Tally:
         self._now = now.astimezone(UTC)
         self._repeats = repeats
         self._files: list[FileTally] = []
+        self._category: str | None = None
         self._rejections: Counter[str] = Counter()
         self._missing: Counter[str] = Counter()
         self._classes: Counter[int] = Counter()
@@ -74,9 +79,10 @@ class Tally:
         self._lengths = LengthTally()
         self._vocabulary = Vocabulary()
 
-    def begin_file(self, name: str) -> None:
-        """Count the rows that follow under a file's name."""
-        self._files.append(FileTally(name))
+    def begin_file(self, path: Path) -> None:
+        """Count the rows that follow under a file's name; one named after a category gives it to its rows."""
+        self._files.append(FileTally(path.name))
+        self._category = category_of(path)
 
     def add(self, row: Row | BadRow) -> None:
         """Count a row of the file that was begun last."""
@@ -85,7 +91,8 @@ class Tally:
         if isinstance(review, str):
             self._rejections[kind_of(review)] += 1
         else:
-            self._add_review(review, self._files[-1])
+            named = msgspec.structs.replace(review, category=review.category or self._category)
+            self._add_review(named, self._files[-1])
 
     def _add_review(self, review: Review, file: FileTally) -> None:
         label = None if review.rating is None else class_of_stars(review.rating)
@@ -108,7 +115,7 @@ class Tally:
         self._cut_texts += len(review.text) > LONGEST_TEXT
 
     def _add_text(self, text: str, label: int | None, file: FileTally) -> None:
-        """Count a cleaned text; lengths and words are of different texts, as training keeps each text once."""
+        """Count a cleaned text; lengths and words are of its first form alone, as training keeps that one."""
         first = self._repeats.first_text(text_key(text), label)
         if not first.is_new:
             file.repeated_texts += 1

@@ -13,9 +13,10 @@ _CLASSES: Final = len(LABELS)
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """Macro-F1 of the one less that of the other."""
+    """How far the one is above the other."""
 
-    mean: float
+    macro_f1: float
+    """Of the one less that of the other, on the reviews as they are."""
     low: float
     """2.5 % of the resamples lie below."""
     high: float
@@ -37,7 +38,7 @@ def macro_f1_difference(
 
     >>> truth = np.array([0, 1, 2, 3, 4] * 20)
     >>> macro_f1_difference(truth, truth, truth)
-    Difference(mean=0.0, low=0.0, high=0.0)
+    Difference(macro_f1=0.0, low=0.0, high=0.0)
     """
     generator = np.random.default_rng(seed)
     ours, theirs = (np.atleast_2d(given) * _CLASSES + classes for given in (one, other))  # (seeds, rows): matrix cell
@@ -46,8 +47,8 @@ def macro_f1_difference(
         drawn = generator.integers(0, len(classes), len(classes))
         differences[resample] = _macro_f1(ours[:, drawn]) - _macro_f1(theirs[:, drawn])
     low, high = np.quantile(differences, [0.025, 0.975])
-    mean = _macro_f1(ours) - _macro_f1(theirs)
-    return Difference(round(mean, 6), round(float(low), 6), round(float(high), 6))
+    observed = _macro_f1(ours) - _macro_f1(theirs)
+    return Difference(round(observed, 6), round(float(low), 6), round(float(high), 6))
 
 
 def _macro_f1(cells: npt.NDArray[np.int64]) -> float:

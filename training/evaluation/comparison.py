@@ -1,8 +1,10 @@
 """The A/B test of imbalance strategies and bases: the same reviews, several seeds, one table."""
 
+import contextlib
 import itertools
 import logging
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -11,18 +13,21 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from reviewpulse.card import read_card
 from reviewpulse.classifier import SentimentClassifier
-from reviewpulse.decision import Predictions
+from reviewpulse.decision import Predictions, decide
+from reviewpulse.errors import TrainingError
 from reviewpulse.progress import Progress
+from training.calibration import cross_fitted
+from training.checkpoint import choose_decision
 from training.command import Sources, train_on_files
-from training.corpus import Side
+from training.corpus import Corpus
 from training.evaluation.bootstrap import Difference, macro_f1_difference
-from training.evaluation.evaluate import score
 from training.evaluation.metrics import measure
-from training.evaluation.run import Reviews, evaluation_corpus
 from training.objectives import Imbalance
 from training.plan import Plan
-from training.seen import read_seen
+from training.reading import fill_corpus
+from training.split import Side
 
 log = logging.getLogger(__name__)
 
@@ -80,16 +85,21 @@ def compare(
     """Train every contestant with every seed, and return how they did on that side's reviews.
 
     A checkpoint that lies in the folder already is taken as it is, so a killed comparison goes on.
-    The split is the same for all. Raises what training raises.
+    The split is the same for all. Raises TrainingError for contestants that cannot be told apart and for a
+    checkpoint there that was trained otherwise, and what training raises.
     """
+    _refuse_alike(contestants)
     answers: dict[Contestant, list[Predictions]] = {}
-    classes: npt.NDArray[np.int64] = np.empty(0, dtype=np.int64)
+    with _split_corpus(sources, plan, progress) as corpus:
+        data_sha256, texts, classes = corpus.sha256(), list(corpus.texts(side)), corpus.classes(side)
     for number, (contestant, seed) in enumerate(itertools.product(contestants, seeds), start=1):
-        folder = into / f"{Path(contestant.base).name}-{contestant.imbalance}-seed{seed}"
+        own_plan = _plan_of(plan, contestant, seed)
+        folder = into / own_plan.name
         log.info("%d of %d: %s, seed %d", number, len(contestants) * len(seeds), contestant, seed)
         if not folder.exists():
-            train_on_files(sources, folder, _plan_of(plan, contestant, seed), now=now, progress=progress)
-        predictions, classes = _answers(folder, sources, side, progress)
+            train_on_files(sources, folder, own_plan, now=now, progress=progress)
+        _refuse_trained_otherwise(folder, own_plan, data_sha256)
+        predictions = _answers(folder, own_plan, texts, classes, side)
         answers.setdefault(contestant, []).append(predictions)
     return Comparison(
         compared_at=now.isoformat(timespec="seconds"),
@@ -124,22 +134,48 @@ def write_comparison(comparison: Comparison, folder: Path) -> None:
 def _against(difference: Difference | None) -> str:
     if difference is None:
         return "the best"
-    return f"{difference.mean:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
+    return f"{difference.macro_f1:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
+
+
+@contextlib.contextmanager
+def _split_corpus(sources: Sources, plan: Plan, progress: Progress) -> Iterator[Corpus]:
+    """Give the sources' reviews on the sides where every training of the plan has them."""
+    with tempfile.TemporaryDirectory() as folder, Corpus(Path(folder) / "corpus.db") as corpus:
+        fill_corpus(corpus, sources.files, sources.unlabelled, sources.train_only, progress)
+        corpus.split(plan.split)
+        yield corpus
+
+
+def _refuse_alike(contestants: Sequence[Contestant]) -> None:
+    names = [str(contestant) for contestant in contestants]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise TrainingError(f"compared twice: {'; '.join(twice)}; give each base (by its last name) and strategy once")
+
+
+def _refuse_trained_otherwise(folder: Path, plan: Plan, data_sha256: str) -> None:
+    card = read_card(folder)
+    if (card.plan, card.data_sha256) != (msgspec.json.decode(msgspec.json.encode(plan)), data_sha256):
+        raise TrainingError(f"{folder} was trained with other options or on other reviews; name another --into")
 
 
 def _plan_of(plan: Plan, contestant: Contestant, seed: int) -> Plan:
+    name = f"{Path(contestant.base).name}-{contestant.imbalance}-seed{seed}"
     recipe = msgspec.structs.replace(plan.recipe, imbalance=contestant.imbalance, seed=seed)
-    return msgspec.structs.replace(plan, base=contestant.base, recipe=recipe)
+    return msgspec.structs.replace(plan, name=name, base=contestant.base, recipe=recipe)
 
 
-def _answers(
-    folder: Path, sources: Sources, side: Side, progress: Progress
-) -> tuple[Predictions, npt.NDArray[np.int64]]:
-    """Return a checkpoint's predictions for the side's reviews, and their classes (reviews,)."""
-    with evaluation_corpus(Reviews(sources.files, (), sources.train_only), read_seen(folder), progress) as corpus:
-        texts, classes = list(corpus.texts(side)), corpus.classes(side)
-    predictions, _ = score(SentimentClassifier.load(folder).predict, texts)
-    return predictions, classes
+def _answers(folder: Path, plan: Plan, texts: Sequence[str], classes: npt.NDArray[np.int64], side: Side) -> Predictions:
+    """Return a checkpoint's predictions for texts (reviews,); on validation none is judged by what it chose.
+
+    The checkpoint's own temperature and tau were chosen on all of the validation: there, each fifth of the
+    reviews is decided by what the other four fifths choose (cross-fitting).
+    """
+    classifier = SentimentClassifier.load(folder)
+    logits = classifier.logits(texts)
+    if side is not Side.validation:
+        return decide(logits, classifier.card.decision)
+    return cross_fitted(logits, classes, lambda *others: choose_decision(plan, classifier.card.decision, *others))
 
 
 def _standings(

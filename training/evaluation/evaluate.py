@@ -1,6 +1,7 @@
 """A checkpoint measured on reviews it never saw, beside the baselines, by the path that the stream uses."""
 
 import functools
+import hashlib
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,10 +17,11 @@ from reviewpulse.classifier import SentimentClassifier
 from reviewpulse.decision import Predictions
 from reviewpulse.errors import TrainingError
 from reviewpulse.labels import LABELS
-from training.corpus import Corpus, Side
+from training.corpus import Corpus
 from training.evaluation.baselines import FEWEST_TEXTS, MAJORITY, predict_majority, predict_tfidf, train_tfidf
 from training.evaluation.bootstrap import Difference, macro_f1_difference
 from training.evaluation.metrics import ClassFigures, measure, measure_classes
+from training.split import Side
 
 BATCH_TEXTS: Final = 256
 """Texts scored at once: as many as a full micro-batch of the worker."""
@@ -50,6 +52,8 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     evaluated_at: str
     files: list[str]
     reviews: int
+    reviews_sha256: str
+    """Of the texts and true classes in order: evaluations compare where it is the same."""
     left_out_training: int
     """Reviews that the checkpoint was trained on, or that customers of such reviews wrote."""
     left_out_validation: int
@@ -117,7 +121,7 @@ def evaluate(
         MODEL: score(classifier.predict, texts, watcher.on_texts),
         MAJORITY: (_majority(corpus, classifier.card, len(texts)), None),
     }
-    if seen[Side.training] >= FEWEST_TEXTS:
+    if seen[Side.training] >= FEWEST_TEXTS and len(set(corpus.classes(Side.training).tolist())) > 1:
         watcher.on_baseline(seen[Side.training])
         fitted = train_tfidf(list(corpus.texts(Side.training)), corpus.classes(Side.training))
         candidates |= {name: score(functools.partial(predict_tfidf, fitted[name]), texts) for name in fitted}
@@ -128,6 +132,7 @@ def evaluate(
         evaluated_at=evaluated_at,
         files=list(files),
         reviews=len(texts),
+        reviews_sha256=_sha256(texts, classes),
         left_out_training=seen[Side.training],
         left_out_validation=seen[Side.validation],
         baseline_reviews=seen[Side.training] if len(candidates) > 2 else 0,
@@ -139,6 +144,13 @@ def evaluate(
         threads=classifier.threads,
     )
     return Outcome(evaluation, classes, candidates[MODEL][0])
+
+
+def _sha256(texts: Sequence[str], classes: npt.NDArray[np.int64]) -> str:
+    digest = hashlib.sha256(classes.astype("<i8").tobytes())
+    for text in texts:
+        digest.update(text.encode(errors="surrogatepass") + b"\0")
+    return digest.hexdigest()
 
 
 def _majority(corpus: Corpus, card: Card, texts: int) -> Predictions:

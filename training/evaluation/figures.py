@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reviewpulse.labels import LABELS
-from training.calibration import BINS
 from training.evaluation.evaluate import MODEL, Outcome
+from training.evaluation.metrics import BINS
 from training.history import History
 
 _RIGHT, _WRONG, _INK = "#0072b2", "#d55e00", "#444444"  # told apart by colour-blind readers as well

@@ -8,12 +8,12 @@ import msgspec
 from reviewpulse.classifier import SentimentClassifier, silence_transformers
 from reviewpulse.errors import TrainingError
 from reviewpulse.progress import Progress
-from training.calibration import macro_f1
-from training.corpus import Side
 from training.evaluation.bootstrap import Difference, macro_f1_difference
 from training.evaluation.evaluate import score
+from training.evaluation.metrics import macro_f1
 from training.evaluation.run import Reviews, evaluation_corpus
 from training.seen import read_seen
+from training.split import Side
 
 FEWEST_REVIEWS: Final = 300
 """On fewer reviews hardly any difference is beyond chance: passing would mean nothing."""
@@ -30,7 +30,7 @@ class Verdict(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         return (
             f"macro-F1 {self.challenger_macro_f1:.3f} against the champion's {self.champion_macro_f1:.3f} on "
-            f"{self.reviews:,} reviews that neither saw: {self.difference.mean:+.3f} "
+            f"{self.reviews:,} reviews that neither saw: {self.difference.macro_f1:+.3f} "
             f"(95 % interval {self.difference.low:+.3f} to {self.difference.high:+.3f})"
         )
 

@@ -31,7 +31,7 @@ def _heading(evaluation: Evaluation) -> str:
         f"{evaluation.threads} threads",
     ]
     lines += [
-        f"macro-F1 {above.mean:+.3f} against {name} (95 % interval {above.low:+.3f} to {above.high:+.3f})"
+        f"macro-F1 {above.macro_f1:+.3f} against {name} (95 % interval {above.low:+.3f} to {above.high:+.3f})"
         for name, above in evaluation.above.items()
     ]
     if evaluation.baseline_reviews:

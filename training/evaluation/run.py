@@ -18,7 +18,7 @@ from training.evaluation.evaluate import Evaluation, Outcome, Watcher, evaluate
 from training.evaluation.figures import draw_evaluation
 from training.evaluation.report import text_report
 from training.history import HISTORY_FILE, read_history
-from training.reading import TRAIN_ONLY, rated_examples
+from training.reading import rated_examples
 from training.seen import Seen, read_seen
 
 METRICS_FILE = "metrics.json"
@@ -30,7 +30,7 @@ class Reviews(NamedTuple):
     files: Sequence[Path]
     training_files: Sequence[Path] = ()
     """More files, of whose reviews only those of the training side are used: the baseline learns from them."""
-    train_only: Sequence[str] = TRAIN_ONLY
+    train_only: Sequence[str] = ()
 
 
 @contextlib.contextmanager
@@ -58,18 +58,26 @@ def evaluate_on_files(
     """
     silence_transformers()
     classifier = SentimentClassifier.load(checkpoint, device)
+    written = into / f"{classifier.card.name}-{now:%Y%m%d-%H%M%S}"
+    _make(written)
     names = [path.name for path in reviews.files]
     with evaluation_corpus(reviews, read_seen(checkpoint), progress) as corpus:
         moment = now.isoformat(timespec="seconds")
         outcome = evaluate(classifier, corpus, names, moment, _watcher(progress))
-    written = into / f"{classifier.card.name}-{now:%Y%m%d-%H%M%S}"
     _write(outcome, checkpoint, written)
     return written, outcome.evaluation
 
 
-def _write(outcome: Outcome, checkpoint: Path, folder: Path) -> None:
+def _make(folder: Path) -> None:
+    """Make the folder before the work, so that a place that cannot be written is known at once."""
     try:
         folder.mkdir(parents=True)
+    except OSError as exc:
+        raise TrainingError(f"cannot make {folder}: {exc.strerror or exc}; name another --into") from exc
+
+
+def _write(outcome: Outcome, checkpoint: Path, folder: Path) -> None:
+    try:
         metrics = msgspec.json.format(msgspec.json.encode(outcome.evaluation), indent=2)
         (folder / METRICS_FILE).write_bytes(metrics + b"\n")
         (folder / "metrics.txt").write_text(text_report(outcome.evaluation))
