@@ -28,7 +28,7 @@ def keep_layers(base: Base, layers: Sequence[int]) -> Base:
     return base
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference_mode: what is made here is trained afterwards
 def keep_neurons(base: Base, texts: Sequence[str], neurons: int, max_tokens: int) -> Base:
     """Return the base with so many feed-forward neurons a layer: those that weigh most on these texts.
 

@@ -72,6 +72,16 @@ def test_neurons_that_say_nothing_are_the_first_to_go(base: Base) -> None:
     torch.testing.assert_close(logits(smaller, "good 1"), before)
 
 
+def test_a_base_that_was_cut_in_every_way_can_be_trained(base: Base) -> None:
+    smaller = keep_neurons(keep_words(keep_layers(base, (1,)), ["good"], 0), ["good"], 16, max_tokens=32)
+    before = smaller.model.bert.encoder.layer[0].output.dense.weight.detach().clone()
+
+    smaller.model(torch.tensor([[2, 3]])).logits.sum().backward()
+    torch.optim.AdamW(smaller.model.parameters()).step()
+
+    assert not torch.equal(smaller.model.bert.encoder.layer[0].output.dense.weight, before)
+
+
 def test_more_neurons_than_the_base_has_are_refused(base: Base) -> None:
     with pytest.raises(TrainingError, match="--neurons 33: the base has 32"):
         keep_neurons(base, ["good"], 33, max_tokens=32)
