@@ -73,7 +73,7 @@ def test_neurons_that_say_nothing_are_the_first_to_go(base: Base) -> None:
 
 
 def test_a_base_that_was_cut_in_every_way_can_be_trained(base: Base) -> None:
-    smaller = keep_neurons(keep_words(keep_layers(base, (1,)), ["good"], 0), ["good"], 16, max_tokens=32)
+    smaller = keep_neurons(keep_words(keep_layers(base, (0,)), ["good"], 0), ["good"], 16, max_tokens=32)
     before = smaller.model.bert.encoder.layer[0].output.dense.weight.detach().clone()
 
     smaller.model(torch.tensor([[2, 3]])).logits.sum().backward()
