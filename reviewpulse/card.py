@@ -15,6 +15,7 @@ BUNDLED: Final = Path(__file__).parent / "checkpoints"
 
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Bias = Annotated[float, msgspec.Meta(ge=-20, le=20)]
 Head = Literal["softmax", "corn"]
 
 
@@ -25,6 +26,9 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """softmax: a logit for each label. corn: one for 'above label k, given above k - 1', k = 0 to 3 (CORN)."""
     temperature: Annotated[float, msgspec.Meta(ge=0.001, le=1000)] = 1.0
     """Divides the logits, so that a confidence is the share of right answers (Guo et al., 2017)."""
+    class_biases: tuple[Bias, Bias, Bias, Bias, Bias] = (0.0, 0.0, 0.0, 0.0, 0.0)
+    """Added to the divided logits, in label order: takes back what training made of the classes' shares
+    (bias-corrected temperature scaling, Alexandari et al., 2020). Not for the head corn."""
     tau: Annotated[float, msgspec.Meta(ge=0, le=100)] = 0.0
     """Strength of the logit adjustment (Menon et al., 2021): 0 gives the most probable label, more helps rare ones."""
     class_shares: tuple[Share, Share, Share, Share, Share] = (0.2, 0.2, 0.2, 0.2, 0.2)
@@ -58,7 +62,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     git_commit: str | None = None
     """Of the training code, when it ran from a checkout."""
     metrics: dict[str, float]
-    """On the validation reviews, which chose the epoch, the temperature and tau: training learned nothing from them."""
+    """On the validation reviews, which chose the epoch and the decision: training learned nothing from them."""
     libraries: dict[str, str]
 
     def write(self, folder: Path) -> None:

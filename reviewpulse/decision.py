@@ -36,6 +36,7 @@ def log_probabilities_of(logits: npt.NDArray[np.float32], decision: Decision) ->
     """
     scaled = logits.astype(np.float64) / decision.temperature
     if decision.head == "softmax":
+        scaled = scaled + np.array(decision.class_biases)
         return np.asarray(scaled - np.logaddexp.reduce(scaled, axis=1, keepdims=True))
     nothing = np.zeros((len(scaled), 1))
     is_above, is_not_above = -np.logaddexp(0, -scaled), -np.logaddexp(0, scaled)  # log P, given at least label k

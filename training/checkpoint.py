@@ -21,7 +21,7 @@ from reviewpulse.errors import TrainingError
 from reviewpulse.labels import LABELS
 from reviewpulse.profile import Profile
 from reviewpulse.text import CLEANING_VERSION
-from training.calibration import with_tau, with_temperature
+from training.calibration import calibrated, with_tau
 from training.corpus import Corpus
 from training.evaluation.metrics import measure
 from training.fit import Position
@@ -90,8 +90,8 @@ def finish(
 def choose_decision(
     plan: Plan, decision: Decision, logits: npt.NDArray[np.float32], classes: npt.NDArray[np.int64]
 ) -> Decision:
-    """Return the decision with the temperature and, for logit adjustment, the tau that suit validation best."""
-    decision = with_temperature(decision, logits, classes)
+    """Return the decision with the temperature, biases and, for logit adjustment, the tau that suit validation best."""
+    decision = calibrated(decision, logits, classes)
     return with_tau(decision, logits, classes) if plan.recipe.imbalance is Imbalance.logit_adjustment else decision
 
 

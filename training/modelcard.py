@@ -33,6 +33,7 @@ def model_card(card: Card, weights_bytes: int) -> str:
     )
     options = ", ".join(_options(card.plan))
     decision = card.decision
+    biases = ", ".join(f"{bias:g}" for bias in decision.class_biases)
     return f"""# Checkpoint `{card.name}`, version {card.version}
 
 Scores a product review as {", ".join(LABELS[:-1])} or {LABELS[-1]} (1 to 5 stars).
@@ -43,11 +44,12 @@ Scores a product review as {", ".join(LABELS[:-1])} or {LABELS[-1]} (1 to 5 star
   No review is part of the checkpoint; `seen.safetensors` holds eight bytes of a hash for each text and customer, so
   that an evaluation can leave them out. `data_sha256` in card.json stands for all texts and stars that were read.
 {teacher}- **Made by:** `reviewpulse train` of commit {card.git_commit or "unknown"}, with {options}.
-- **Probabilities and label:** logits are divided by the temperature {decision.temperature:g}. The label is the one
+- **Probabilities and label:** logits are divided by the temperature {decision.temperature:g}, and {biases} are added.
+  The label is the one
   of the highest log-probability less {decision.tau:g} times the log of its class's share: not always the most probable.
 - **Not for:** languages that it was not trained on, sarcasm, decisions about persons.
 
-On the reviews set apart for validation, which also chose the epoch, the temperature and tau: expect a little less on
+On the reviews set apart for validation, which also chose the epoch and the decision: expect a little less on
 others, and run `reviewpulse evaluate` on reviews it never saw.
 
 | | |

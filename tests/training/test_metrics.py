@@ -3,8 +3,8 @@ import numpy.typing as npt
 import pytest
 
 from reviewpulse.card import Decision
-from reviewpulse.decision import Predictions, decide
-from training.calibration import cross_fitted, with_tau, with_temperature
+from reviewpulse.decision import Predictions, decide, log_probabilities_of
+from training.calibration import calibrated, cross_fitted, with_tau
 from training.evaluation.bootstrap import macro_f1_difference
 from training.evaluation.metrics import ClassFigures, expected_calibration_error, measure, measure_classes
 
@@ -45,17 +45,37 @@ def test_a_label_that_nobody_has_counts_nothing() -> None:
     assert figures["neutral"] == ClassFigures(precision=0, recall=0, f1=0, reviews=0)
 
 
-def test_the_temperature_takes_back_what_was_too_sure() -> None:
+def test_calibration_takes_back_what_was_too_sure_and_which_classes_were_favoured() -> None:
     generator = np.random.default_rng(0)
     true_logits = generator.normal(0, 1.5, (4_000, 5))
     classes = np.array([generator.choice(5, p=np.exp(row) / np.exp(row).sum()) for row in true_logits])
-    too_sure = (3 * true_logits).astype(np.float32)
+    favours = np.array([0.5, 0, 0, -1, 0.5])
+    too_sure = (3 * (true_logits + favours)).astype(np.float32)
 
-    decision = with_temperature(Decision(), too_sure, classes)
+    decision = calibrated(Decision(), too_sure, classes)
 
     assert decision.temperature == pytest.approx(3, rel=0.06)
+    assert decision.class_biases == pytest.approx(tuple(-favours), abs=0.15)
     assert expected_calibration_error(decide(too_sure, Decision()).probabilities, classes) > 0.1
     assert expected_calibration_error(decide(too_sure, decision).probabilities, classes) < 0.03
+
+
+def test_few_reviews_hardly_move_the_biases() -> None:
+    decision = calibrated(Decision(), np.zeros((3, 5), dtype=np.float32), np.array([4, 4, 4]))
+
+    assert max(np.abs(decision.class_biases)) < 1.5
+
+
+def test_corn_is_calibrated_by_a_temperature_alone() -> None:
+    generator = np.random.default_rng(0)
+    logits = generator.normal(0, 1, (2_000, 4))
+    chances = np.exp(log_probabilities_of(logits.astype(np.float32), Decision(head="corn")))
+    classes = np.array([generator.choice(5, p=row / row.sum()) for row in chances])
+
+    decision = calibrated(Decision(head="corn"), (2 * logits).astype(np.float32), classes)
+
+    assert decision.temperature == pytest.approx(2, rel=0.1)
+    assert decision.class_biases == (0, 0, 0, 0, 0)
 
 
 def test_tau_is_the_one_of_the_best_macro_f1() -> None:
