@@ -29,7 +29,7 @@ def calibrated(decision: Decision, logits: npt.NDArray[np.float32], classes: npt
     def tried(parameters: npt.NDArray[np.float64]) -> Decision:
         log_temperature, *class_biases = parameters.tolist()
         changes = {"class_biases": tuple(class_biases)} if biases else {}
-        return msgspec.structs.replace(decision, temperature=math.exp(log_temperature), **changes)
+        return msgspec.structs.replace(decision, temperature=round(math.exp(log_temperature), 4), **changes)
 
     def penalised_log_loss(parameters: npt.NDArray[np.float64]) -> float:
         log_probabilities = log_probabilities_of(logits, tried(parameters))[np.arange(len(classes)), classes]
