@@ -29,7 +29,7 @@ def calibrated(decision: Decision, logits: npt.NDArray[np.float32], classes: npt
     def tried(parameters: npt.NDArray[np.float64]) -> Decision:
         log_temperature, *class_biases = parameters.tolist()
         changes = {"class_biases": tuple(class_biases)} if biases else {}
-        return msgspec.structs.replace(decision, temperature=round(math.exp(log_temperature), 4), **changes)
+        return msgspec.structs.replace(decision, temperature=math.exp(log_temperature), **changes)
 
     def penalised_log_loss(parameters: npt.NDArray[np.float64]) -> float:
         log_probabilities = log_probabilities_of(logits, tried(parameters))[np.arange(len(classes)), classes]
@@ -37,7 +37,8 @@ def calibrated(decision: Decision, logits: npt.NDArray[np.float32], classes: npt
 
     bounds = [(-3.0, 3.0)] + [(-10.0, 10.0)] * biases
     found = minimize(penalised_log_loss, np.zeros(1 + biases), method="L-BFGS-B", bounds=bounds)
-    return tried(found.x.round(4))
+    best = tried(found.x.round(4))
+    return msgspec.structs.replace(best, temperature=round(best.temperature, 4))
 
 
 def with_tau(decision: Decision, logits: npt.NDArray[np.float32], classes: npt.NDArray[np.int64]) -> Decision:
