@@ -72,11 +72,12 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find_checkpoint(name_or_folder: str) -> Path:
-    """Return the folder of a bundled checkpoint's name, such as `default`, or of a path.
+    """Return the folder of a bundled checkpoint's name, such as `default`, or of a path: `./default` is a folder.
 
     Raises CheckpointError when there is none.
     """
-    for folder in (BUNDLED / name_or_folder, Path(name_or_folder)):
+    bundled = [] if "/" in name_or_folder else [BUNDLED / name_or_folder]
+    for folder in (*bundled, Path(name_or_folder)):
         if (folder / CARD_FILE).is_file():
             return folder
     names = ", ".join(sorted(path.parent.name for path in BUNDLED.glob(f"*/{CARD_FILE}"))) or "none"

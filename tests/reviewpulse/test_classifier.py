@@ -156,6 +156,16 @@ def test_an_unknown_name_lists_the_bundled_ones() -> None:
         find_checkpoint("no-such-checkpoint")
 
 
+def test_a_path_is_a_folder_even_where_it_ends_like_a_bundled_name(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tiny_checkpoint, tmp_path / "default")
+    monkeypatch.chdir(tmp_path)
+
+    assert read_card(find_checkpoint("./default")).name == "tiny"
+    assert read_card(find_checkpoint("default")).name == "default"
+
+
 def test_the_bundled_checkpoint_is_light_and_knows_praise_from_blame() -> None:
     folder = find_checkpoint("default")
     assert sum(path.stat().st_size for path in folder.iterdir()) <= 25_000_000
