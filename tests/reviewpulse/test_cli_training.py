@@ -20,7 +20,9 @@ def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(tiny_checkpoint: Path, reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return what `reviewpulse train` made of the reviews."""
     folder = tmp_path_factory.mktemp("trained") / "mine"
-    said = run("train", reviews, "--into", folder, "--base", tiny_checkpoint, "--learning-rate", 5e-3)
+    said = run(
+        "train", reviews, "--into", folder, "--base", tiny_checkpoint, "--max-tokens", 32, "--learning-rate", 5e-3
+    )
     assert f"checkpoint {folder}: on the reviews of the validation accuracy" in said
     return folder
 

@@ -57,7 +57,7 @@ def test_a_file_named_after_a_category_gives_it_to_its_rows(tmp_path: Path) -> N
     )
 
     assert {category.name: category.reviews for category in report.categories} == {"Gift_Cards": 1, "Toys": 1}
-    assert next(count.rows for count in report.missing if count.name == "category") == 1
+    assert next(count.count for count in report.missing if count.name == "category") == 1
 
 
 def test_rows_classes_gaps_and_markup_are_counted(tmp_path: Path) -> None:
