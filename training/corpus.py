@@ -162,7 +162,9 @@ class Corpus:
     def sha256(self) -> str:
         """Return a hash of all that decides the sides and the batches: every example without its category, in order."""
         digest = hashlib.sha256()
-        for row in self._connection.execute("SELECT text, customer, class, timestamp, is_train_only FROM examples"):
+        for row in self._connection.execute(
+            "SELECT text, customer, class, timestamp, is_train_only FROM examples ORDER BY id"
+        ):
             digest.update(repr(row).encode(errors="surrogatepass"))
         return digest.hexdigest()
 
