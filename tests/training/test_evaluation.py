@@ -108,7 +108,9 @@ def test_a_known_customer_or_text_is_left_out_of_a_strange_file(
 
 def test_a_file_without_a_rated_review_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no rated review is left to evaluate on"):
-        run(checkpoint, tmp_path, write_reviews(tmp_path / "unrated.jsonl", 20, rating=None))
+        run(checkpoint, tmp_path / "runs", write_reviews(tmp_path / "unrated.jsonl", 20, rating=None))
+
+    assert list((tmp_path / "runs").iterdir()) == []
 
 
 def test_rows_for_training_only_are_never_evaluated_on(checkpoint: Path, tmp_path: Path) -> None:

@@ -61,9 +61,13 @@ def evaluate_on_files(
     written = into / f"{classifier.card.name}-{now:%Y%m%d-%H%M%S}"
     _make(written)
     names = [path.name for path in reviews.files]
-    with evaluation_corpus(reviews, read_seen(checkpoint), progress) as corpus:
-        moment = now.isoformat(timespec="seconds")
-        outcome = evaluate(classifier, corpus, names, moment, _watcher(progress))
+    try:
+        with evaluation_corpus(reviews, read_seen(checkpoint), progress) as corpus:
+            moment = now.isoformat(timespec="seconds")
+            outcome = evaluate(classifier, corpus, names, moment, _watcher(progress))
+    except BaseException:
+        written.rmdir()  # still empty
+        raise
     _write(outcome, checkpoint, written)
     return written, outcome.evaluation
 
