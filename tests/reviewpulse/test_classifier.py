@@ -175,3 +175,20 @@ def test_the_bundled_checkpoint_is_light_and_knows_praise_from_blame() -> None:
     )
 
     assert [LABELS[label] for label in predictions.classes] == ["very positive", "very negative"]
+
+
+def test_texts_that_memory_cannot_hold_at_once_are_scored_in_halves(tiny_checkpoint: Path) -> None:
+    classifier = SentimentClassifier.load(tiny_checkpoint, "cpu")
+    texts = ["good", "bad", "good bad", "bad bad good"]
+    whole, forward, rows = classifier.logits(texts), classifier._forward, list[int]()
+
+    def short_of_memory(inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        rows.append(len(inputs["input_ids"]))
+        if rows[-1] > 1:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return forward(inputs)
+
+    classifier._forward = short_of_memory  # type: ignore[method-assign]
+
+    np.testing.assert_allclose(classifier.logits(texts), whole, atol=1e-5)
+    assert rows == [4, 2, 1, 1, 2, 1, 1]
