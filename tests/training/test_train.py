@@ -288,6 +288,13 @@ def test_a_teacher_that_knows_the_reviews_set_apart_is_refused(plan: Plan, revie
         run(reviews, tmp_path / "student", other)
 
 
+def test_a_training_that_diverges_is_ended_with_the_cure(plan: Plan, reviews: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="the training diverged"):
+        run(reviews, tmp_path / "mine", with_recipe(plan, learning_rate=1e30))
+
+    assert not (tmp_path / "mine").exists()
+
+
 def test_options_that_contradict_each_other_are_refused(plan: Plan, reviews: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="without a --teacher"):
         run(reviews, tmp_path / "mine", plan, unlabelled=[reviews])
