@@ -1,7 +1,9 @@
 """The model as the stream and training see it: texts in, calibrated probabilities and labels out."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
 
@@ -23,8 +25,8 @@ from reviewpulse.decision import Predictions, decide, outputs_of
 from reviewpulse.errors import CheckpointError
 from reviewpulse.labels import LABELS
 
-ROWS: Final = 64
-"""Texts in one forward pass; they are sorted by length first, so that little is padding."""
+PASS_TOKENS: Final = {"cpu": 1_024, "cuda": 16_384}
+"""Tokens in one forward pass by device, padding included: few enough for the caches of one CPU core."""
 
 _SPECIAL_TOKENS: Final = {
     "pad_token": ("[PAD]", "<pad>"),
@@ -53,6 +55,7 @@ class SentimentClassifier:
         self.model.eval()
         tokenizer.enable_truncation(card.max_tokens)
         tokenizer.no_padding()
+        self._lanes = ThreadPoolExecutor(self.threads, "lane", initializer=torch.set_num_threads, initargs=(1,))
 
     @classmethod
     def load(cls, folder: Path, device: str = "auto") -> Self:
@@ -115,17 +118,24 @@ class SentimentClassifier:
         """Return calibrated probabilities in label order and labels for texts made by `model_text`."""
         return decide(self.logits(texts), self.card.decision)
 
-    @torch.inference_mode()
     def logits(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Return the model's own answers, shape (texts, outputs of the head), for texts made by `model_text`."""
         tokens = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(list(texts))]
-        order = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
         logits = np.empty((len(tokens), outputs_of(self.card.decision.head)), dtype=np.float32)
-        for start in range(0, len(order), ROWS):
-            rows = order[start : start + ROWS]
+        passes = alike_in_length([len(row) for row in tokens], PASS_TOKENS[self.device.type])
+
+        def score(rows: Sequence[int]) -> None:
             self._score([tokens[row] for row in rows], logits, rows)
+
+        if self.device.type != "cpu" or len(passes) == 1:
+            for rows in passes:
+                score(rows)
+        else:
+            with _one_thread_each():
+                list(self._lanes.map(score, passes))
         return logits
 
+    @torch.inference_mode()
     def _score(self, tokens: Sequence[Sequence[int]], logits: npt.NDArray[np.float32], rows: Sequence[int]) -> None:
         """Put the logits of some texts into their rows; in halves when memory cannot hold them at once."""
         try:
@@ -185,6 +195,30 @@ def silence_transformers() -> None:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Let each forward pass compute on one thread: cores that each have their own need not wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def alike_in_length(lengths: Sequence[int], tokens: int) -> list[list[int]]:
+    """Return the rows in groups alike in length, the longest first, of at most so many tokens with their padding.
+
+    A row that is longer by itself is a group of its own.
+    """
+    groups: list[list[int]] = []
+    for row in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
+        if not groups or (len(groups[-1]) + 1) * lengths[groups[-1][0]] > tokens:
+            groups.append([])
+        groups[-1].append(row)
+    return groups
 
 
 def limit_threads(threads: int) -> None:

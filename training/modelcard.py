@@ -45,8 +45,8 @@ Scores a product review as {", ".join(LABELS[:-1])} or {LABELS[-1]} (1 to 5 star
   that an evaluation can leave them out. `data_sha256` in card.json stands for all texts and stars that were read.
 {teacher}- **Made by:** `reviewpulse train` of commit {card.git_commit or "unknown"}, with {options}.
 - **Probabilities and label:** logits are divided by the temperature {decision.temperature:g}, and {biases} are added.
-  The label is the one
-  of the highest log-probability less {decision.tau:g} times the log of its class's share: not always the most probable.
+  The label is the one of the highest log-probability less {decision.tau:g} times the log of its class's share:
+  not always the most probable.
 - **Not for:** languages that it was not trained on, sarcasm, decisions about persons.
 
 On the reviews set apart for validation, which also chose the epoch and the decision: expect a little less on

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from reviewpulse.card import Decision, find_checkpoint, read_card
-from reviewpulse.classifier import ROWS, SentimentClassifier
+from reviewpulse.classifier import PASS_TOKENS, SentimentClassifier, alike_in_length
 from reviewpulse.errors import CheckpointError
 from reviewpulse.labels import LABELS
 from tests.tiny import tiny_card, tiny_classifier, tiny_tokenizer
@@ -28,12 +28,35 @@ def test_a_saved_classifier_loads_and_predicts_the_same(tiny_checkpoint: Path) -
 
 def test_results_stand_in_the_order_of_the_texts(tiny_checkpoint: Path) -> None:
     classifier = tiny_classifier()
-    texts = [f"{'good ' * (number % 7)}{number}" for number in range(3 * ROWS + 5)]
+    texts = [f"{'good ' * (number % 7)}{number}" for number in range(PASS_TOKENS["cpu"])]
 
-    together = classifier.logits(texts)
+    threads, together = torch.get_num_threads(), classifier.logits(texts)
+
+    assert torch.get_num_threads() == threads
 
     alone = np.concatenate([classifier.logits([text]) for text in texts])
     np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_rows_alike_in_length_are_grouped_and_no_group_is_larger_than_asked() -> None:
+    assert alike_in_length([3, 9, 1, 2, 4], tokens=8) == [[1], [4, 0], [3, 2]]
+    assert alike_in_length([], tokens=8) == []
+
+
+def test_an_error_of_one_forward_pass_reaches_the_caller(tiny_checkpoint: Path) -> None:
+    classifier = SentimentClassifier.load(tiny_checkpoint, "cpu")
+    forward, passes = classifier._forward, list[int]()
+
+    def broken_once(inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        passes.append(len(inputs["input_ids"]))
+        if len(passes) == 2:
+            raise RuntimeError("broken")
+        return forward(inputs)
+
+    classifier._forward = broken_once  # type: ignore[method-assign]
+
+    with pytest.raises(RuntimeError, match="broken"):
+        classifier.logits(["good bad"] * PASS_TOKENS["cpu"])
 
 
 def test_no_texts_give_no_rows() -> None:

@@ -6,7 +6,13 @@ from reviewpulse.card import Decision
 from reviewpulse.decision import Predictions, decide, log_probabilities_of
 from training.calibration import calibrated, cross_fitted, with_tau
 from training.evaluation.bootstrap import macro_f1_difference
-from training.evaluation.metrics import ClassFigures, expected_calibration_error, measure, measure_classes
+from training.evaluation.metrics import (
+    ClassFigures,
+    chance_calibration_error,
+    expected_calibration_error,
+    measure,
+    measure_classes,
+)
 
 CLASSES = np.array([0, 4, 3, 2])
 
@@ -58,6 +64,19 @@ def test_calibration_takes_back_what_was_too_sure_and_which_classes_were_favoure
     assert decision.class_biases == pytest.approx(tuple(-favours), abs=0.15)
     assert expected_calibration_error(decide(too_sure, Decision()).probabilities, classes) > 0.1
     assert expected_calibration_error(decide(too_sure, decision).probabilities, classes) < 0.03
+
+
+def test_chance_makes_a_calibration_error_that_a_calibrated_model_stays_in_and_another_leaves() -> None:
+    generator = np.random.default_rng(0)
+    probabilities = generator.dirichlet([2, 1, 1, 1, 4], 3_000).astype(np.float32)
+    classes = np.array([generator.choice(5, p=row / row.sum()) for row in probabilities.astype(float)])
+    too_sure = probabilities**3 / (probabilities**3).sum(axis=1, keepdims=True)
+
+    chance = chance_calibration_error(probabilities)
+
+    assert 0 < chance.mean < chance.high
+    assert expected_calibration_error(probabilities, classes) < chance.high
+    assert expected_calibration_error(too_sure, classes) > 2 * chance_calibration_error(too_sure).high
 
 
 def test_few_reviews_hardly_move_the_biases() -> None:

@@ -30,18 +30,23 @@ def predict_majority(class_shares: Sequence[float], texts: int) -> Predictions:
 def train_tfidf(texts: Sequence[str], classes: npt.NDArray[np.int64]) -> dict[str, Pipeline]:
     """Return TF-IDF with logistic regression, fitted, by name: as scikit-learn comes, and tuned.
 
-    The features are words in ones and twos and characters in twos to fours. Tuned means that the
-    strength of the regularisation was chosen by macro-F1 on validation (docs/training.md).
+    Tuned means that the strength of the regularisation was chosen by macro-F1 on validation, as
+    docs/results/choices.json shows.
     """
-    words = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True, dtype=np.float32)
-    characters = TfidfVectorizer(analyzer="char", ngram_range=(2, 4), min_df=5, sublinear_tf=True, dtype=np.float32)
-    features = FeatureUnion([("words", words), ("characters", characters)])
+    features = tfidf_features()
     vectors = features.fit_transform(texts)  # (texts, n-grams), sparse
     regressions = {TFIDF: LogisticRegression(max_iter=300), TUNED_TFIDF: LogisticRegression(C=TUNED_C, max_iter=300)}
     return {
         name: Pipeline([("features", features), ("regression", regression.fit(vectors, classes))])
         for name, regression in regressions.items()
     }
+
+
+def tfidf_features() -> FeatureUnion:
+    """Return the baseline's features, to be fitted: words in ones and twos, characters in twos to fours."""
+    words = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True, dtype=np.float32)
+    characters = TfidfVectorizer(analyzer="char", ngram_range=(2, 4), min_df=5, sublinear_tf=True, dtype=np.float32)
+    return FeatureUnion([("words", words), ("characters", characters)])
 
 
 def predict_tfidf(model: Pipeline, texts: Sequence[str]) -> Predictions:

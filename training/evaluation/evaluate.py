@@ -20,7 +20,7 @@ from reviewpulse.labels import LABELS
 from training.corpus import Corpus
 from training.evaluation.baselines import FEWEST_TEXTS, MAJORITY, predict_majority, predict_tfidf, train_tfidf
 from training.evaluation.bootstrap import Difference, macro_f1_difference
-from training.evaluation.metrics import ClassFigures, measure, measure_classes
+from training.evaluation.metrics import ChanceError, ClassFigures, chance_calibration_error, measure, measure_classes
 from training.split import Side
 
 BATCH_TEXTS: Final = 256
@@ -66,6 +66,8 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     device: str
     processor: str
     threads: int
+    chance_calibration_error: ChanceError
+    """What the checkpoint's calibration error on so many reviews is to be seen against."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -139,9 +141,10 @@ def evaluate(
         candidates={name: _figures(*given, classes, categories) for name, given in candidates.items()},
         above=_above(candidates, classes),
         weights_bytes=classifier.weights_bytes,
-        processor=_processor(),
+        processor=processor_name(),
         device=classifier.device.type,
         threads=classifier.threads,
+        chance_calibration_error=chance_calibration_error(candidates[MODEL][0].probabilities),
     )
     return Outcome(evaluation, classes, candidates[MODEL][0])
 
@@ -196,7 +199,7 @@ def _merged_categories(categories: list[str]) -> npt.NDArray[np.str_]:
     return merged
 
 
-def _processor() -> str:
+def processor_name() -> str:
     """Return the processor's name where Linux tells it, else its architecture."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []

@@ -10,6 +10,9 @@ from sklearn.metrics import cohen_kappa_score, f1_score, precision_recall_fscore
 from reviewpulse.decision import Predictions
 from reviewpulse.labels import LABELS
 
+CHANCE_DRAWS: Final = 200
+"""Of answers, for the calibration error that chance makes."""
+
 BINS: Final = 15
 """Of confidence, for the calibration error: as in Guo et al., On Calibration of Modern Neural Networks (2017)."""
 
@@ -21,6 +24,14 @@ class ClassFigures(msgspec.Struct, frozen=True):
     recall: float
     f1: float
     reviews: int
+
+
+class ChanceError(msgspec.Struct, frozen=True):
+    """The expected calibration error that a perfectly calibrated model shows, because reviews are few."""
+
+    mean: float
+    high: float
+    """It stays below this in 95 of 100 draws."""
 
 
 def measure(predictions: Predictions, classes: npt.NDArray[np.int64]) -> dict[str, float]:
@@ -70,7 +81,24 @@ def expected_calibration_error(probabilities: npt.NDArray[np.float32], classes: 
     >>> round(expected_calibration_error(probabilities, np.array([0, 0, 0, 0, 1])), 6)
     0.0
     """
-    confidence, is_right = probabilities.max(axis=1), probabilities.argmax(axis=1) == classes
+    return _calibration_error(probabilities.max(axis=1), probabilities.argmax(axis=1) == classes)
+
+
+def chance_calibration_error(probabilities: npt.NDArray[np.float32]) -> ChanceError:
+    """Return the calibration error of the same probabilities (rows, 5) were each right as often as it says.
+
+    >>> always_right = np.array([[1, 0, 0, 0, 0]] * 9, dtype=np.float32)
+    >>> chance_calibration_error(always_right).mean
+    0.0
+    """
+    confidence, generator = probabilities.max(axis=1), np.random.default_rng(0)
+    drawn = [
+        _calibration_error(confidence, generator.random(len(confidence)) < confidence) for _ in range(CHANCE_DRAWS)
+    ]
+    return ChanceError(float(np.mean(drawn)), float(np.quantile(drawn, 0.95)))
+
+
+def _calibration_error(confidence: npt.NDArray[np.float32], is_right: npt.NDArray[np.bool_]) -> float:
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
     gaps = np.bincount(bins, weights=confidence - is_right, minlength=BINS)
-    return float(np.abs(gaps).sum() / max(len(classes), 1))
+    return float(np.abs(gaps).sum() / max(len(confidence), 1))
