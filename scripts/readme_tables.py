@@ -21,6 +21,9 @@ RESULTS = {
 }
 """Committed evaluations, docs/results/NAME.json, and how the table calls them."""
 
+SPEED = Path(__file__).parents[1] / "docs" / "results" / "speed.json"
+"""What scripts/measure_speed.py found: every row in turn in one run, for rates of different runs do not compare."""
+
 README = Path(__file__).parents[1] / "README.md"
 
 
@@ -63,8 +66,9 @@ def _result_row(title: str, result: dict[str, Any], candidate: str) -> str:
     figures = result["candidates"][candidate]
     names = ("macro_f1", "weighted_f1", "mae_stars", "qwk", "expected_calibration_error")
     cells = [f"{figures['overall'][name]:.3f}" for name in names]
-    rate = figures["reviews_per_second"]
-    cells.append("" if rate is None else f"{rate:,.0f}")
+    speeds = json.loads(SPEED.read_text())["reviews_per_second"]
+    speed = speeds.get(result["checkpoint"] if candidate == "checkpoint" else candidate)
+    cells.append(f"{speed['median']:,.0f}" if speed else "")
     cells.append(f"{result['weights_bytes'] / 1e6:.0f} MB" if candidate == "checkpoint" else "")
     return f"| {title} | {' | '.join(cells)} |"
 

@@ -1,0 +1,122 @@
+"""Judges on validation what docs/training.md and docs/decisions.md say was chosen there; never reads the test side.
+
+The baseline's C by macro-F1, and for each checkpoint three calibrations, each fifth of the validation judged
+by what the other four choose.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize_scalar
+from sklearn.linear_model import LogisticRegression
+
+from reviewpulse.card import Decision, find_checkpoint
+from reviewpulse.classifier import SentimentClassifier, silence_transformers
+from reviewpulse.decision import log_probabilities_of
+from reviewpulse.progress import SilentProgress
+from training.calibration import calibrated, cross_fitted, with_tau
+from training.corpus import Corpus
+from training.evaluation.baselines import tfidf_features
+from training.evaluation.metrics import chance_calibration_error, macro_f1, measure
+from training.plan import Plan
+from training.reading import fill_corpus
+from training.split import Side
+
+CS = (1.0, 4.0, 16.0)
+
+Logits = npt.NDArray[np.float32]
+Classes = npt.NDArray[np.int64]
+Calibrate = Callable[[Decision, Logits, Classes], Decision]
+
+
+def with_temperature(decision: Decision, logits: Logits, classes: Classes) -> Decision:
+    """Return the decision with the temperature alone that has the least log loss."""
+
+    def log_loss(log_temperature: float) -> float:
+        tried = msgspec.structs.replace(decision, temperature=float(np.exp(log_temperature)))
+        return float(-log_probabilities_of(logits, tried)[np.arange(len(classes)), classes].mean())
+
+    best = minimize_scalar(log_loss, bounds=(-3, 3), method="bounded").x
+    return msgspec.structs.replace(decision, temperature=float(np.exp(best)))
+
+
+def uncalibrated(decision: Decision, _logits: Logits, _classes: Classes) -> Decision:
+    """Return the decision as it is."""
+    return decision
+
+
+CALIBRATIONS: dict[str, Calibrate] = {
+    "none": uncalibrated,
+    "temperature": with_temperature,
+    "temperature and biases": calibrated,
+}
+
+
+def judge_calibrations(name: str, texts: list[str], classes: Classes) -> dict[str, object]:
+    """Return macro-F1, log loss and calibration error of each calibration of a checkpoint."""
+    classifier = SentimentClassifier.load(find_checkpoint(name), "cpu")
+    logits = classifier.logits(texts)
+    shares = Decision(class_shares=classifier.card.decision.class_shares)
+    judged: dict[str, object] = {}
+    for calibration, calibrate in CALIBRATIONS.items():
+
+        def choose(logits: Logits, classes: Classes, calibrate: Calibrate = calibrate) -> Decision:
+            return with_tau(calibrate(shares, logits, classes), logits, classes)
+
+        predictions = cross_fitted(logits, classes, choose)
+        chance = chance_calibration_error(predictions.probabilities)
+        figures = {name: round(figure, 4) for name, figure in measure(predictions, classes).items()}
+        judged[calibration] = figures | {"chance_calibration_error": round(chance.mean, 4)}
+    return judged
+
+
+def judge_baseline(corpus: Corpus, texts: list[str], classes: Classes) -> dict[str, float]:
+    """Return the baseline's macro-F1 by C."""
+    features = tfidf_features()
+    learned = features.fit_transform(list(corpus.texts(Side.training)))
+    vectors, answers = features.transform(texts), corpus.classes(Side.training)
+    return {
+        f"{c:g}": round(
+            macro_f1(LogisticRegression(C=c, max_iter=300).fit(learned, answers).predict(vectors), classes), 4
+        )
+        for c in CS
+    }
+
+
+def main() -> None:
+    """Judge and write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("reviews", type=Path, help="the file that the checkpoints were trained on")
+    parser.add_argument("checkpoints", nargs="+", help="checkpoint folders or names, all of one split")
+    parser.add_argument("--into", type=Path, required=True, help="the JSON file to write")
+    options = parser.parse_args()
+    silence_transformers()
+    cards = [SentimentClassifier.load(find_checkpoint(name), "cpu").card for name in options.checkpoints]
+    plans = [msgspec.convert(card.plan, Plan) for card in cards]
+    if any(plan.split != plans[0].split for plan in plans):
+        sys.exit("the checkpoints were trained on different splits; judge them one split at a time")
+    with tempfile.TemporaryDirectory() as folder, Corpus(Path(folder) / "corpus.db") as corpus:
+        fill_corpus(corpus, [options.reviews], [], [], SilentProgress())
+        corpus.split(plans[0].split)
+        texts, classes = list(corpus.texts(Side.validation)), corpus.classes(Side.validation)
+        report = {
+            "file": options.reviews.name,
+            "validation_reviews": len(texts),
+            "tfidf_macro_f1_by_c": judge_baseline(corpus, texts, classes),
+            "calibrations": {
+                card.name: judge_calibrations(name, texts, classes)
+                for name, card in zip(options.checkpoints, cards, strict=True)
+            },
+        }
+    options.into.write_text(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
