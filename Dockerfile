@@ -11,7 +11,7 @@ COPY producer producer
 COPY stream_app stream_app
 COPY training training
 COPY dashboard dashboard
-RUN pip install --no-cache-dir $PIP_ARGUMENTS --constraint requirements.lock '.[producer,worker,dashboard]' \
+RUN pip install --no-cache-dir $PIP_ARGUMENTS --constraint requirements.lock '.[producer,worker,dashboard,postgres]' \
     && useradd --create-home reviewpulse \
     && mkdir /data && chown reviewpulse /data
 

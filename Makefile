@@ -4,8 +4,9 @@ VENV := .venv
 RUN := $(VENV)/bin
 REVIEWS ?=
 KAFKA_HOME ?=
+FUZZ_SECONDS ?= 300
 
-.PHONY: help setup demo test check format lock readme clean
+.PHONY: help setup demo test check chaos soak fuzz format lock readme clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -33,6 +34,16 @@ check: setup  ## format, lint, types, floors
 	@$(RUN)/mypy
 	@$(RUN)/lint-imports
 
+chaos: setup  ## half an hour of kills, outages and jumps; needs KAFKA_HOME; writes docs/results/chaos.json
+	@KAFKA_HOME="$(KAFKA_HOME)" PYTHONPATH=. $(RUN)/python -m scripts.chaos
+
+soak: setup  ## a million messages through one worker; needs KAFKA_HOME; writes docs/results/soak.json
+	@KAFKA_HOME="$(KAFKA_HOME)" PYTHONPATH=. $(RUN)/python -m scripts.soak
+
+fuzz: setup  ## FUZZ_SECONDS=300 of coverage-guided fuzzing of the decoder
+	@$(RUN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[fuzz]'
+	@mkdir -p .fuzz && PYTHONPATH=. $(RUN)/python -m tests.fuzz.decoder -max_total_time=$(FUZZ_SECONDS) .fuzz tests/fuzz/seeds
+
 format: setup  ## format and mend what the linter can mend
 	@$(RUN)/ruff format .
 	@$(RUN)/ruff check --fix .
@@ -45,4 +56,4 @@ lock: setup  ## resolve the dependencies anew into requirements.lock
 		--no-emit-index-url --custom-compile-command 'make lock' --quiet --output-file requirements.lock
 
 clean:  ## remove .venv, caches and demo-logs; stores and rejects files stay
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache demo-logs
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .fuzz demo-logs

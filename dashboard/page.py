@@ -63,7 +63,7 @@ _OUTPUTS: Final = {
 }
 
 
-def build_app(settings: DashboardSettings, store_url: str) -> Dash:
+def build_app(settings: DashboardSettings, store_url: str, *, has_login: bool = False) -> Dash:
     """Return the dashboard of a store, which need not exist yet; raises StoreError when it is no URL."""
     latest = Latest(
         StoreReader(store_url, settings.window_minutes * 60).read,
@@ -79,12 +79,12 @@ def build_app(settings: DashboardSettings, store_url: str) -> Dash:
         on_error=_log_failure,
     )
     app.backend.websocket_capability = False  # else each browser opens a websocket that nothing uses
-    app.layout = layout(settings, datetime.now(tz=UTC))
+    app.layout = layout(settings, datetime.now(tz=UTC), has_login=has_login)
     _add_callbacks(app, settings, latest.reading)
     return app
 
 
-def layout(settings: DashboardSettings, now: datetime) -> Component:
+def layout(settings: DashboardSettings, now: datetime, *, has_login: bool = False) -> Component:
     """Return the page before its first answer: everything has its place already, so nothing jumps."""
     first = answer(Asking(), settings, now, {"n": 0})
     return html.Main(
@@ -92,7 +92,7 @@ def layout(settings: DashboardSettings, now: datetime) -> Component:
             dcc.Interval(id="tick", interval=max(1, round(settings.refresh_seconds * 1000))),
             dcc.Store(id="ask"),
             dcc.Store(id="news"),
-            _head(settings, first),
+            _head(settings, first, has_login=has_login),
             html.Div(
                 [
                     html.Dl(first["tiles"], id="tiles"),
@@ -129,7 +129,9 @@ def answer(reading: Reading | Asking, settings: DashboardSettings, now: datetime
     }
 
 
-def _head(settings: DashboardSettings, first: Answer) -> Component:
+def _head(settings: DashboardSettings, first: Answer, *, has_login: bool) -> Component:
+    pause = html.Button("Pause", id="pause", type="button")
+    logout = html.Form(html.Button("Log out", type="submit"), action="/logout", method="post")
     return html.Header(
         [
             html.Div(
@@ -146,7 +148,7 @@ def _head(settings: DashboardSettings, first: Answer) -> Component:
                 id="state",
                 role="status",
             ),
-            html.Button("Pause", id="pause", type="button"),
+            html.Div([pause, logout], className="buttons") if has_login else pause,
         ]
     )
 

@@ -116,8 +116,8 @@ def _review_row(review: NewestReview, now: datetime) -> Component:
             ),
             html.Td(
                 [
-                    html.Div(words.cut(review.title or "", TITLE_WIDTH), className="title"),
-                    html.Div(words.cut(review.text, TEXT_WIDTH), className="text"),
+                    html.Div(words.cut(review.title or "", TITLE_WIDTH), className="title", dir="auto"),
+                    html.Div(words.cut(review.text, TEXT_WIDTH), className="text", dir="auto"),
                 ],
                 className="review",
             ),

@@ -7,11 +7,11 @@ from datetime import datetime
 from pathlib import Path
 
 import sqlalchemy as sa
-from sqlalchemy.engine import make_url
 
 from dashboard.queries import Snapshot, read_snapshot
 from reviewpulse.errors import StoreError
 from reviewpulse.schema import connect
+from reviewpulse.store_url import parse_store_url, store_fault
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class StoreReader:
         except StoreError as exc:
             return self._give_up(str(exc))
         except (sa.exc.SQLAlchemyError, sqlite3.Error) as exc:
-            return self._give_up(f"cannot read the store: {str(getattr(exc, 'orig', None) or exc).splitlines()[0]}")
+            return self._give_up(f"cannot read the store: {store_fault(exc, parse_store_url(self._url))}")
         self._trouble = None
         return snapshot
 
@@ -87,10 +87,7 @@ class StoreReader:
 
 def _path_of(store_url: str) -> Path | None:
     """Return the file of an SQLite store, None for a server's store; raises StoreError on what is no URL."""
-    try:
-        url = make_url(store_url)
-    except sa.exc.ArgumentError as exc:
-        raise StoreError("REVIEWPULSE_STORE is no SQLAlchemy URL; write for example sqlite:///reviewpulse.db") from exc
+    url = parse_store_url(store_url)
     if url.get_backend_name() != "sqlite" or not url.database:
         return None
     return Path(url.database).absolute()

@@ -6,13 +6,18 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
+from ipaddress import ip_address
 from typing import Final
 
 import uvicorn
+from dash import Dash
+from starlette.types import ASGIApp
 
+from dashboard.headers import BodyLimit, SecurityHeaders, content_policy
+from dashboard.login import Gate
 from dashboard.page import build_app
 from reviewpulse.errors import ReviewpulseError
-from reviewpulse.settings import DashboardSettings
+from reviewpulse.settings import AccessSettings, DashboardSettings
 
 log = logging.getLogger(__name__)
 
@@ -20,16 +25,18 @@ _GRACE_SECONDS: Final = 1
 _EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - recognised, not bound to
 
 
-def serve(settings: DashboardSettings, store_url: str) -> None:
+def serve(settings: DashboardSettings, store_url: str, access: AccessSettings) -> None:
     """Serve the dashboard of a store until SIGTERM or SIGINT, then return.
 
     The address is logged once the server listens. Raises ReviewpulseError when it cannot listen
     and StoreError when store_url is no URL.
     """
     with _listen(settings.host, settings.port) as listener:
-        app = build_app(settings, store_url)
+        app = build_app(settings, store_url, has_login=access.token is not None)
+        if danger := danger_of(listener.getsockname()[0], access):
+            log.warning("%s", danger)
         config = uvicorn.Config(
-            app.server,
+            guarded(app, access),
             log_config=None,
             log_level="warning",
             access_log=False,
@@ -37,6 +44,28 @@ def serve(settings: DashboardSettings, store_url: str) -> None:
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
         _Server(config).run(sockets=[listener])
+
+
+def danger_of(address: str, access: AccessSettings) -> str:
+    """Return what to warn of when listening on an IP address, or nothing.
+
+    >>> danger_of("0.0.0.0", AccessSettings(token=None))
+    'everyone who can reach 0.0.0.0 reads the reviews; set REVIEWPULSE_TOKEN, or listen on 127.0.0.1'
+    >>> danger_of("127.0.0.1", AccessSettings(token=None)), danger_of("0.0.0.0", AccessSettings(token="x" * 16))
+    ('', '')
+    """
+    if access.token is not None or ip_address(address).is_loopback:
+        return ""
+    return f"everyone who can reach {address} reads the reviews; set REVIEWPULSE_TOKEN, or listen on 127.0.0.1"
+
+
+def guarded(app: Dash, access: AccessSettings) -> ASGIApp:
+    """Return the dashboard behind its login, where there is a token, and with its limits and headers."""
+    policy = content_policy(app.csp_hashes())
+    server: ASGIApp = app.server
+    if access.token is not None:
+        server = Gate(server, access.token, access.login_hours * 3600)
+    return SecurityHeaders(BodyLimit(server, access.most_body_bytes), policy)
 
 
 class _Server(uvicorn.Server):

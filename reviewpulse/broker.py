@@ -3,19 +3,22 @@
 import contextlib
 import logging
 import socket
-import ssl
 import threading
 import time
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, TypeVar
 
-from kafka import KafkaAdminClient
-from kafka.admin import NewTopic
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.admin import NewTopic, OffsetSpec
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
-from reviewpulse.errors import BrokerError
+from reviewpulse.entrance import check_entrance, check_login, ssl_context
+from reviewpulse.errors import BrokerError, RefusedError
 from reviewpulse.records import Source
 from reviewpulse.settings import KafkaSettings
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -38,40 +41,46 @@ def client_options(kafka: KafkaSettings) -> dict[str, Any]:
     return options
 
 
-def ssl_context(kafka: KafkaSettings) -> ssl.SSLContext:
-    """Return the TLS context of the settings; raises BrokerError when a certificate file cannot be read."""
-    try:
-        context = ssl.create_default_context(cafile=kafka.ssl_cafile)
-        if kafka.ssl_certfile:
-            context.load_cert_chain(kafka.ssl_certfile, kafka.ssl_keyfile)
-    except OSError as exc:
-        raise BrokerError(
-            f"cannot read a certificate file ({exc}); see REVIEWPULSE_SSL_CAFILE, _CERTFILE, _KEYFILE"
-        ) from exc
-    return context
-
-
 def connect_admin(kafka: KafkaSettings) -> KafkaAdminClient:
     """Return an admin client; raises BrokerError, which names the address and the cure, when no Kafka answers.
 
-    It tries for connect_seconds.
+    It tries for connect_seconds. Raises RefusedError at once when Kafka does not let this client in.
     """
+    check_login(kafka)
     deadline = time.monotonic() + kafka.connect_seconds
     while not any(answers(address) for address in kafka.addresses):
         if time.monotonic() > deadline:
             raise unreachable(kafka, "nobody listens there")
         time.sleep(0.2)
+    check_entrances(kafka)
     try:
         return KafkaAdminClient(**client_options(kafka))
     except (KafkaError, ValueError, OSError) as exc:
         raise unreachable(kafka, exc) from exc
 
 
+def check_entrances(kafka: KafkaSettings) -> None:
+    """Raise RefusedError, naming the cure, when no address lets this client in; one that is away does not count.
+
+    Raises SettingsError when a user name or a password is needed and missing.
+    """
+    check_login(kafka)
+    refusals: list[RefusedError] = []
+    for address in filter(answers, kafka.addresses):
+        try:
+            check_entrance(kafka, address)
+        except RefusedError as exc:
+            refusals.append(exc)
+        else:
+            return
+    if refusals:
+        raise refusals[0]
+
+
 def unreachable(kafka: KafkaSettings, cause: BaseException | str) -> BrokerError:
     """Return the error for a Kafka that does not answer, with the cure."""
-    doubt = "" if kafka.security_protocol == "PLAINTEXT" else " or it refused the password or the certificate"
     return BrokerError(
-        f"no Kafka answers at {kafka.broker}{doubt} ({cause}); "
+        f"no Kafka answers at {kafka.broker} ({cause}); "
         "start one with 'reviewpulse broker', or set REVIEWPULSE_BROKER to the address of yours"
     )
 
@@ -113,9 +122,27 @@ class SourceReader:
 
     def read(self) -> Source:
         """Return the topic's source; raises BrokerError when Kafka is away or gives topics no ids (before 2.8)."""
+        return self._ask(_SourceConnection.read)
+
+    def ends(self, partitions: Iterable[int]) -> dict[int, int]:
+        """Return for each partition the offset that its next record will get; raises BrokerError like read.
+
+        The embedded broker may name one that is too small.
+        """
+        wanted = list(partitions)
+        return self._ask(lambda connection: connection.ends(wanted)) if wanted else {}
+
+    def members(self, group: str) -> dict[str, str]:
+        """Return by its lasting name the member id of each such member of a consumer group; raises BrokerError.
+
+        The embedded broker does not tell. (Nor would the client ids do: Kafka keeps the one of the name's first owner.)
+        """
+        return self._ask(lambda connection: connection.members(group))
+
+    def _ask(self, question: "Callable[[_SourceConnection], T]") -> T:
         with self._one_at_a_time:
-            answer: Future[Source] = Future()
-            threading.Thread(target=self._answer, args=(answer,), name="source reader", daemon=True).start()
+            answer: Future[T] = Future()
+            threading.Thread(target=self._answer, args=(question, answer), name="source reader", daemon=True).start()
             try:
                 return answer.result(self._kafka.connect_seconds)
             except TimeoutError as exc:
@@ -133,11 +160,11 @@ class SourceReader:
         if connection is not None:  # closing may wait for a Kafka that is gone
             threading.Thread(target=connection.close, name="source reader end", daemon=True).start()
 
-    def _answer(self, answer: "Future[Source]") -> None:
+    def _answer(self, question: "Callable[[_SourceConnection], T]", answer: "Future[T]") -> None:
         try:
             if self._connection is None:
                 self._connection = _SourceConnection(self._kafka)
-            answer.set_result(self._connection.read())
+            answer.set_result(question(self._connection))
         except BaseException as exc:  # noqa: BLE001  # the thread that asked raises it
             answer.set_exception(exc)
 
@@ -150,7 +177,11 @@ class _SourceConnection:
             raise unreachable(kafka, "nobody listens there")
         self._kafka = kafka
         self._client = connect_admin(kafka)
-        self._cluster_id = self._client.describe_cluster()["cluster_id"]
+        try:
+            self._cluster_id = self._client.describe_cluster()["cluster_id"]
+        except (KafkaError, RuntimeError, LookupError) as exc:
+            self._client.close()
+            raise BrokerError(f"Kafka at {kafka.broker} does not answer: {exc}") from exc
 
     def read(self) -> Source:
         try:
@@ -163,6 +194,23 @@ class _SourceConnection:
                 "a worker that starts makes the topic, Kafka 2.8 and newer give the id"
             )
         return Source(str(self._cluster_id), self._kafka.reviews_topic, str(topic["topic_id"]))
+
+    def ends(self, partitions: Iterable[int]) -> dict[int, int]:
+        topic = self._kafka.reviews_topic
+        wanted = {TopicPartition(topic, partition): OffsetSpec.LATEST for partition in partitions}
+        try:
+            found = self._client.list_partition_offsets(wanted)
+        except (KafkaError, RuntimeError) as exc:
+            raise BrokerError(f"Kafka at {self._kafka.broker} does not tell the ends of {topic}: {exc}") from exc
+        return {place.partition: end.offset for place, end in found.items()}
+
+    def members(self, group: str) -> dict[str, str]:
+        try:
+            described = self._client.describe_groups([group])[group]
+        except (KafkaError, RuntimeError, LookupError, ValueError) as exc:  # ValueError: the embedded broker's answer
+            raise BrokerError(f"Kafka at {self._kafka.broker} does not describe the group {group}: {exc}") from exc
+        members = described["members"]
+        return {one["group_instance_id"]: one["member_id"] for one in members if one.get("group_instance_id")}
 
     def close(self) -> None:
         self._client.close()

@@ -15,11 +15,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from reviewpulse.card import read_card
+from reviewpulse.cli_delivery import rejected, verify
 from reviewpulse.cli_models import models
+from reviewpulse.cli_store import store
 from reviewpulse.cli_training import compare, eda, evaluate, train
 from reviewpulse.errors import ReviewpulseError, SourceChangedError
 from reviewpulse.registry import resolve_checkpoint
 from reviewpulse.settings import (
+    AccessSettings,
     DashboardSettings,
     KafkaSettings,
     ProducerSettings,
@@ -42,6 +45,10 @@ app = typer.Typer(
 
 QUIET_LIBRARIES: Final = ("faust", "mode", "aiokafka", "kafka", "httpx", "stream_app.app")
 """Loggers that repeat, many times a second in an outage, what our own messages say once."""
+
+
+OUR_THREADS: Final = ("pruner", "watchdog", "health server")
+"""Threads that a worker does not live without."""
 
 
 class Followed(StrEnum):
@@ -187,10 +194,15 @@ def work(
     threading.excepthook = _note_dead_thread
     if workers > 1:
         raise typer.Exit(_work_together(workers, settings))
+    from stream_app.outages import Outages, fold_clients
     from stream_app.worker import load_model, run_worker
 
+    outages = Outages()
+    if not _is_verbose():
+        fold_clients(outages)
+    token = load(AccessSettings).token
     try:
-        run_worker(load(KafkaSettings), load(StoreSettings), settings, load_model)
+        run_worker(load(KafkaSettings), load(StoreSettings), settings, load_model, outages=outages, token=token)
     except SourceChangedError as exc:
         log.warning("%s; starting over with it", exc)
         logging.shutdown()
@@ -205,6 +217,9 @@ def work(
 
 
 def _note_dead_thread(args: threading.ExceptHookArgs) -> None:
+    if args.thread is not None and args.thread.name in OUR_THREADS:
+        log.critical("the worker ends because of a defect in its %s: %s", args.thread.name, args.exc_value)
+        _leave(1)
     log.warning("a thread of the Kafka client ended: %s", args.exc_value or args.exc_type.__name__)
 
 
@@ -216,12 +231,24 @@ def _leave(code: int) -> None:
 
 
 def _work_together(workers: int, settings: WorkerSettings) -> int:
+    from stream_app.membership import instance_name
     from stream_app.supervisor import run_workers
 
     threads = settings.threads or max((os.cpu_count() or 1) // workers, 1)
-    verbose = ["--verbose"] if logging.getLogger("faust").level == logging.NOTSET else []
+    verbose = ["--verbose"] if _is_verbose() else []
     command = [sys.executable, "-m", "reviewpulse", *verbose, "work", "--threads", str(threads)]
-    return run_workers([*command, "--checkpoint", settings.checkpoint], workers)
+    own = [
+        {
+            "REVIEWPULSE_INSTANCE": instance_name(settings.instance, number),
+            "REVIEWPULSE_HEALTH_PORT": str(settings.health_port and settings.health_port + number - 1),
+        }
+        for number in range(1, workers + 1)
+    ]
+    return run_workers([*command, "--checkpoint", settings.checkpoint], own)
+
+
+def _is_verbose() -> bool:
+    return logging.getLogger("faust").level == logging.NOTSET
 
 
 @app.command()
@@ -248,9 +275,12 @@ def dashboard(
     """Serve the live page: rolling sentiment, mean stars, reviews a second, lag and the newest reviews."""
     from dashboard.server import serve
 
-    serve(load(DashboardSettings, port=port, host=host), load(StoreSettings).store)
+    serve(load(DashboardSettings, port=port, host=host), load(StoreSettings).store, load(AccessSettings))
 
 
+app.command()(verify)
 for offline in (eda, train, compare, evaluate):
     app.command()(offline)
+app.add_typer(rejected, name="rejected")
 app.add_typer(models, name="models")
+app.add_typer(store, name="store")

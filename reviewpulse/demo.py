@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from reviewpulse.files import check_file
 from reviewpulse.schema import connect, offsets, predictions, sources
 from reviewpulse.settings import DashboardSettings
 from reviewpulse.stopping import Stop, stop_on_signals
+from reviewpulse.store_url import parse_store_url, store_name
 
 SAMPLE_RATE: Final = 20.0
 """Reviews a second of the bundled sample, so that there is something to watch."""
@@ -85,6 +87,7 @@ class _Demo:
         self._address = f"http://{dashboard.host}:{self._port}"
         self._cluster_id = broker.cluster_id
         self._store = store
+        self._store_name = store_name(parse_store_url(store))
         self._console = console
         self._parts: dict[str, subprocess.Popen[bytes]] = {}
         self._environment = os.environ | {
@@ -127,9 +130,9 @@ class _Demo:
                 self._stop(name, stop)
         progress = self._progress()
         if progress is None:
-            self._console.print(f"nothing was scored: there is no store at {self._store} that can be read")
+            self._console.print(f"nothing was scored: there is no store at {self._store_name} that can be read")
             return
-        self._console.print(f"{progress.scored:,} reviews scored in this demo; they lie in {self._store}")
+        self._console.print(f"{progress.scored:,} reviews scored in this demo; they lie in {self._store_name}")
         if progress.lag:
             self._console.print(f"{progress.lag:,} reviews were not scored yet and went with the embedded broker")
 
@@ -174,6 +177,8 @@ class _Demo:
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never by way of a proxy
         try:
             direct.open(self._address, timeout=1).close()
+        except urllib.error.HTTPError as answer:  # it asks for the token
+            answer.close()
         except (OSError, http.client.HTTPException):
             return False
         return True

@@ -3,8 +3,11 @@
 ReviewpulseError            everything the command line shows as one line
 |-- SettingsError           a setting has an unusable value
 |-- BrokerError             Kafka cannot be reached, refuses, or is not what the project needs
+|   `-- RefusedError        Kafka answers, but does not let this client in, or is not to be trusted
 |-- SourceChangedError      the reviews topic was deleted and made again while a worker read it
+|-- MembershipError         another worker goes by this one's name in the consumer group
 |-- StoreError              the store cannot be opened, read or written
+|-- RejectedError           rejected records cannot be found, read or sent again as asked
 |-- CheckpointError         a checkpoint folder is missing or does not fit this version
 |-- RegistryError           the registry of checkpoints refuses, or cannot be read or written
 |-- ReviewFileError         a file of reviews cannot be read at all
@@ -27,12 +30,24 @@ class BrokerError(ReviewpulseError):
     """Kafka cannot be reached, refuses, or is not what the project needs."""
 
 
+class RefusedError(BrokerError):
+    """Kafka answers, but does not let this client in, or is not to be trusted."""
+
+
 class SourceChangedError(ReviewpulseError):
     """The reviews topic was deleted and made again while a worker read it: its offsets start anew."""
 
 
+class MembershipError(ReviewpulseError):
+    """Another worker goes by this one's name in the consumer group."""
+
+
 class StoreError(ReviewpulseError):
     """The store cannot be opened, read or written."""
+
+
+class RejectedError(ReviewpulseError):
+    """Rejected records cannot be found, read or sent again as asked."""
 
 
 class CheckpointError(ReviewpulseError):

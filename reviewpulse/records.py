@@ -3,7 +3,7 @@
 import hashlib
 import uuid
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -16,11 +16,14 @@ LATEST_TIMESTAMP: Final = 253_402_300_799_000
 _EVENTS: Final = uuid.UUID("6f3c0f6e-6f0b-5c1e-9d56-8d2f3c9a7b11")
 
 LONGEST_ID: Final = 512
-"""Characters of a review_id: it is the key of the prediction, which must stay a small record."""
+"""Characters of a review_id, which is the key of the prediction, and of the other names: both must stay small."""
+
+LEAST_TEXT_LIMIT: Final = 1_000
+"""A shorter limit for texts would cut what the model reads."""
 
 Rating = Annotated[float, msgspec.Meta(ge=1, le=5)]
 Timestamp = Annotated[int, msgspec.Meta(ge=0, le=LATEST_TIMESTAMP)]
-ReviewId = Annotated[str, msgspec.Meta(max_length=LONGEST_ID)]
+Name = Annotated[str, msgspec.Meta(max_length=LONGEST_ID)]
 Probabilities = tuple[float, float, float, float, float]
 
 
@@ -28,14 +31,15 @@ class Review(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One product review, in the names of Amazon Reviews 2023; only `text` is required."""
 
     text: str
-    review_id: ReviewId | None = None
+    review_id: Name | None = None
     title: str | None = None
     rating: Rating | None = None
-    asin: str | None = None
-    parent_asin: str | None = None
-    user_id: str | None = None
+    asin: Name | None = None
+    parent_asin: Name | None = None
+    user_id: Name | None = None
     timestamp: Timestamp | None = None
-    category: str | None = None
+    category: Name | None = None
+    schema_version: Literal[1] | None = None
 
     def encode(self) -> bytes:
         """Return the value for topic `reviews`: a JSON object as UTF-8."""
@@ -45,6 +49,14 @@ class Review(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def reviewed_at(self) -> datetime | None:
         """When the customer wrote it (UTC), or None when the review carries no time."""
         return None if self.timestamp is None else from_milliseconds(self.timestamp)
+
+
+class TextLimit(msgspec.Struct, frozen=True):
+    """What becomes of texts and titles that are too long."""
+
+    characters: int = 100_000
+    is_cut: bool = True
+    """Cut after so many characters, else rejected."""
 
 
 class Rejected(msgspec.Struct, frozen=True):
@@ -97,13 +109,17 @@ class ScoredReview(msgspec.Struct, frozen=True, kw_only=True):
         return _ENCODER.encode(self)
 
 
+_TEXT_FIELDS: Final = ("text", "title", "review_id", "asin", "parent_asin", "user_id", "category")
 _ENCODER = msgspec.json.Encoder()
 _REVIEW_DECODER = msgspec.json.Decoder(Review, strict=False)
 _SCORED_DECODER = msgspec.json.Decoder(ScoredReview)
 
 
-def decode_review(raw: bytes | None) -> Review | Rejected:
-    """Return the review that a record's value holds, or why it holds none; never raises."""
+def decode_review(raw: bytes | None, limit: TextLimit | None = None) -> Review | Rejected:
+    """Return the review that a record's value holds, or why it holds none; never raises.
+
+    Text and title stay as long as they are unless a limit is given.
+    """
     if not raw:
         return Rejected(raw, "empty value")
     try:
@@ -112,16 +128,22 @@ def decode_review(raw: bytes | None) -> Review | Rejected:
         return Rejected(raw, _reason(str(exc)))
     except (UnicodeDecodeError, RecursionError) as exc:
         return Rejected(raw, f"not a review: {type(exc).__name__}")
-    return _checked(review) or Rejected(raw, "no text")
+    checked = _checked(review)
+    if isinstance(checked, Review) and limit is not None:
+        checked = _limited(checked, limit)
+    return checked if isinstance(checked, Review) else Rejected(raw, checked)
 
 
 def review_from_fields(fields: dict[str, object]) -> Review | str:
     """Return the review that already named fields make, or the reason why they make none."""
     try:
         review = msgspec.convert(fields, Review, strict=False)
+        review.encode()
     except msgspec.ValidationError as exc:
         return str(exc)
-    return _checked(review) or "no text"
+    except UnicodeEncodeError:
+        return "holds half of a character (a lone surrogate), which is no text"
+    return _checked(review)
 
 
 def decode_scored(raw: bytes) -> ScoredReview:
@@ -172,11 +194,29 @@ def _reason(said: str) -> str:
     return f"{field.rstrip('`')}: {complaint[0].lower()}{complaint[1:]}" if field else f"not a review: {said}"
 
 
-def _checked(review: Review) -> Review | None:
-    """Return the review with its id, or None when no text is left after cleaning."""
+def _checked(review: Review) -> Review | str:
+    """Return the review with its id, or why it is none: no text is left after cleaning, or no store can hold it."""
+    for name in _TEXT_FIELDS:
+        if "\0" in (getattr(review, name) or ""):
+            return f"{name}: holds a NUL character"
     if not has_text(review.text):
-        return None
+        return "no text"
     return review if review.review_id else msgspec.structs.replace(review, review_id=_derived_id(review))
+
+
+def _limited(review: Review, limit: TextLimit) -> Review | str:
+    """Return the review with text and title within the limit, or which of them is too long.
+
+    >>> _limited(Review(text="fine"), TextLimit(3)).text, _limited(Review(text="fine"), TextLimit(3, is_cut=False))
+    ('fin', 'text: longer than 3 characters')
+    """
+    for name in ("text", "title"):
+        value = getattr(review, name) or ""
+        if len(value) > limit.characters:
+            if not limit.is_cut:
+                return f"{name}: longer than {limit.characters:,} characters"
+            review = msgspec.structs.replace(review, **{name: value[: limit.characters]})
+    return review
 
 
 def _derived_id(review: Review) -> str:

@@ -1,18 +1,27 @@
 """The store: its tables, its version, and how to open it. See docs/contracts.md."""
 
 import sqlite3
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
 
 import sqlalchemy as sa
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy.engine import URL
 
 from reviewpulse.errors import StoreError
+from reviewpulse.store_url import parse_store_url, store_fault, store_name
 
-SCHEMA_VERSION: Final = 1
-BUSY_SECONDS: Final = 30
-"""How long one statement waits for another process's SQLite transaction."""
+SCHEMA_VERSION: Final = 2
+BUSY_SECONDS: Final = 5
+"""How long one statement waits for another's lock. What lasts longer is an outage, and a batch that waits for a lock
+does not hear that it is to stop: so this is less than a worker's stop may take."""
+
+SILENT_SECONDS: Final = 30
+"""How long a PostgreSQL server may leave what was sent unconfirmed before the connection counts as broken."""
+
+_SCHEMA_LOCK: Final = 0x7265_7669_6577
+"""The PostgreSQL advisory lock of whoever makes or migrates the tables."""
 
 metadata = sa.MetaData()
 
@@ -83,8 +92,9 @@ offsets = sa.Table(
     sa.Column("next_offset", sa.BigInteger, nullable=False),
     sa.Column("high_watermark", sa.BigInteger, nullable=False),
     sa.Column("updated_at_ms", sa.BigInteger, nullable=False),
+    sa.Column("kept_from", sa.BigInteger, nullable=False, server_default="0"),
 )
-"""How far each partition is stored; lag = high_watermark - next_offset."""
+"""How far each partition is stored; lag = high_watermark - next_offset. Rows below kept_from were pruned."""
 
 sentiment_by_second = sa.Table(
     "sentiment_by_second",
@@ -100,56 +110,73 @@ sentiment_by_second = sa.Table(
 def connect(url: str, *, writable: bool) -> sa.Engine:
     """Return an engine for the store at a SQLAlchemy URL; a writable one makes what is missing.
 
-    A read-only engine cannot write. SQLite runs in WAL mode, each write transaction takes the
-    write lock at its start and waits up to BUSY_SECONDS for it. Raises StoreError when the store
-    cannot be opened, does not exist (read-only) or was made by another version.
+    A writable one also brings a store of an older version up to date. A read-only engine cannot
+    write. A statement waits up to BUSY_SECONDS for another's lock; on SQLite, in WAL mode, each
+    write transaction takes the write lock at its start. Raises StoreError when the store cannot be
+    opened, does not exist (read-only) or was made by a version that does not fit.
     """
-    parsed = _parsed(url)
-    name = parsed.render_as_string()
+    parsed = parse_store_url(url)
+    name = store_name(parsed)
     try:
-        engine = _sqlite_engine(parsed, writable) if parsed.get_backend_name() == "sqlite" else sa.create_engine(parsed)
+        engine = _engine(parsed, writable)
     except (sa.exc.SQLAlchemyError, ImportError) as exc:
-        raise StoreError(f"cannot open the store {name}: {exc}; SQLite is what this version is made for") from exc
+        raise StoreError(f"cannot open the store {name}: {store_fault(exc, parsed)}{_driver_cure(parsed)}") from exc
     try:
         if writable:
-            _create(engine)
+            _prepare(engine)
         with engine.connect() as connection:
             version = connection.scalar(sa.select(schema_version.c.version))
     except (sa.exc.SQLAlchemyError, sqlite3.Error) as exc:
         engine.dispose()
-        raise StoreError(f"cannot open the store {name}: {_cause(exc)}{_cure(writable)}") from exc
+        fault = store_fault(exc, parsed)
+        cure = "; another process may hold it locked" if "locked" in fault else _cure(parsed, writable)
+        raise StoreError(f"cannot open the store {name}: {fault}{cure}") from exc
     if version != SCHEMA_VERSION:
         engine.dispose()
         raise StoreError(
-            f"the store {name} has schema version {version}, "
-            f"this reviewpulse needs {SCHEMA_VERSION}; name another store by REVIEWPULSE_STORE"
+            f"the store {name} has schema version {version}, this reviewpulse needs {SCHEMA_VERSION}; "
+            + _version_cure(version)
         )
     return engine
 
 
-def _parsed(url: str) -> URL:
-    try:
-        return make_url(url)
-    except sa.exc.ArgumentError as exc:
-        raise StoreError("REVIEWPULSE_STORE is no SQLAlchemy URL; write for example sqlite:///reviewpulse.db") from exc
+def _engine(url: URL, writable: bool) -> sa.Engine:
+    backend = url.get_backend_name()
+    if backend == "sqlite":
+        return _sqlite_engine(url, writable)
+    if backend == "postgresql":
+        return _postgresql_engine(url, writable)
+    raise sa.exc.ArgumentError("a store is on SQLite or PostgreSQL")
 
 
-def _cause(exc: BaseException) -> str:
-    return str(getattr(exc, "orig", None) or exc).splitlines()[0]
+def _driver_cure(url: URL) -> str:
+    is_missing_driver = url.drivername == "postgresql+psycopg"
+    return "; the driver is the extra 'postgres': pip install 'reviewpulse[postgres]'" if is_missing_driver else ""
 
 
-def _cure(writable: bool) -> str:
-    return (
-        "; does its folder exist, and may you write there?"
-        if writable
-        else "; the worker makes it: run 'reviewpulse work' or 'reviewpulse demo' first"
-    )
+def _cure(url: URL, writable: bool) -> str:
+    is_server = url.get_backend_name() != "sqlite"
+    if not writable:
+        asked = "does the server run? Then" if is_server else "the worker makes it:"
+        return f"; {asked} run 'reviewpulse work' or 'reviewpulse demo' first"
+    if is_server:
+        return "; does the server run, does the database exist, and may you make tables there?"
+    return "; does its folder exist, and may you write there?"
+
+
+def _version_cure(version: int | None) -> str:
+    if version is not None and version < SCHEMA_VERSION:
+        return "'reviewpulse work' brings it up to date when it starts"
+    return "it was made by a newer one: update reviewpulse, or name another store by REVIEWPULSE_STORE"
 
 
 def _sqlite_engine(url: URL, writable: bool) -> sa.Engine:
-    if not writable and url.database:
-        url = url.set(database=f"file:{quote(url.database)}", query={"mode": "ro", "uri": "true"})
-    engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+    options: dict[str, Any] = {"connect_args": {"timeout": BUSY_SECONDS}}
+    if not writable and url.database:  # by a creator, so that messages name the URL that was given
+        file = f"file:{quote(url.database)}?mode=ro"
+        connect_file = partial(sqlite3.connect, file, uri=True, timeout=BUSY_SECONDS, check_same_thread=False)
+        options = {"creator": connect_file}
+    engine = sa.create_engine(url, hide_parameters=True, **options)
 
     @sa.event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _record: object) -> None:
@@ -165,12 +192,45 @@ def _sqlite_engine(url: URL, writable: bool) -> sa.Engine:
     return engine
 
 
-def _create(engine: sa.Engine) -> None:
-    """Make the missing tables in one transaction, so that several workers may start at once."""
+def _postgresql_engine(url: URL, writable: bool) -> sa.Engine:
+    defaults = {
+        "connect_timeout": BUSY_SECONDS,
+        "tcp_user_timeout": SILENT_SECONDS * 1000,
+        "application_name": "reviewpulse",
+    }
+    engine = sa.create_engine(
+        url,
+        connect_args={name: value for name, value in defaults.items() if name not in url.query},
+        # A reader sees one moment's state in each transaction, as on SQLite.
+        isolation_level="READ COMMITTED" if writable else "REPEATABLE READ",
+        execution_options={} if writable else {"postgresql_readonly": True},
+        hide_parameters=True,
+    )
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{BUSY_SECONDS}s'")
+
+    return engine
+
+
+def _prepare(engine: sa.Engine) -> None:
+    """Make the tables or migrate them, in one transaction that only one of several starting workers is in."""
     with engine.begin() as connection:
-        for table in metadata.sorted_tables:
-            connection.execute(CreateTable(table, if_not_exists=True))
-            for index in table.indexes:
-                connection.execute(CreateIndex(index, if_not_exists=True))
-        if connection.scalar(sa.select(sa.func.count()).select_from(schema_version)) == 0:
+        if engine.dialect.name == "postgresql":  # SQLite's write lock is held already
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
+        if not sa.inspect(connection).has_table(schema_version.name):
+            metadata.create_all(connection)
             connection.execute(schema_version.insert().values(version=SCHEMA_VERSION))
+            return
+        version = connection.scalar(sa.select(schema_version.c.version))
+        for step in range(version or SCHEMA_VERSION, SCHEMA_VERSION):
+            for statement in _MIGRATIONS[step]:
+                connection.exec_driver_sql(statement)
+            connection.execute(schema_version.update().values(version=step + 1))
+
+
+_MIGRATIONS: Final[Mapping[int, Sequence[str]]] = {
+    1: ["ALTER TABLE offsets ADD COLUMN kept_from BIGINT NOT NULL DEFAULT 0"],
+}
+"""What brings a store of a version to the next one, on SQLite and on PostgreSQL."""

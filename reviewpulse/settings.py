@@ -7,9 +7,11 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from reviewpulse.errors import SettingsError
+from reviewpulse.records import LEAST_TEXT_LIMIT
 
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+TooLong = Literal["cut", "reject"]
 Device = Literal["auto", "cpu", "cuda"]
 
 
@@ -60,7 +62,13 @@ class KafkaSettings(RoomSettings):
 class StoreSettings(RoomSettings):
     """Where the predictions are kept."""
 
-    store: Annotated[str, Field(description="SQLAlchemy URL of the store")] = "sqlite:///reviewpulse.db"
+    store: Annotated[
+        str, Field(repr=False, description="SQLAlchemy URL of the store: SQLite, or PostgreSQL by psycopg")
+    ] = "sqlite:///reviewpulse.db"
+    keep_days: Annotated[
+        float,
+        Field(ge=0, le=36_500, description="age at which workers prune rows, not roll-ups; 0 keeps them for ever"),
+    ] = 0.0
 
 
 class RegistrySettings(RoomSettings):
@@ -90,7 +98,43 @@ class WorkerSettings(RoomSettings):
     retry_seconds: Annotated[
         float, Field(ge=0, description="how long an outage is retried before the worker stops")
     ] = 60.0
+    longest_text: Annotated[
+        int, Field(ge=LEAST_TEXT_LIMIT, description="most characters of a review's text, or title")
+    ] = 100_000
+    too_long: Annotated[TooLong, Field(description="what becomes of a text that is longer")] = "cut"
     threads: Annotated[int, Field(ge=0, description="CPU threads of one worker's model; 0 shares out the cores")] = 0
+    stall_seconds: Annotated[
+        float, Field(ge=0, description="standstill with reviews waiting after which a worker ends itself; 0: never")
+    ] = 120.0
+    instance: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[A-Za-z0-9._-]{1,200}$",
+            description="name that a worker keeps over restarts, no two alike in a group; its partitions wait for it",
+        ),
+    ] = None
+    health_host: Annotated[str, Field(description="address that a worker tells its health on")] = "127.0.0.1"
+    health_port: Annotated[
+        int, Field(ge=0, le=65535, description="port that a worker tells its health on, the second the next; 0: none")
+    ] = 0
+
+
+class AccessSettings(RoomSettings):
+    """Who may ask our HTTP servers, the dashboard's and the worker's alike, and how much."""
+
+    token: Annotated[
+        SecretStr | None, Field(description="what HTTP clients must know, 16 characters or more; never shown")
+    ] = None
+    login_hours: Annotated[float, Field(gt=0, description="how long a browser stays logged in")] = 12.0
+    most_body_bytes: Annotated[int, Field(ge=1024, description="largest body of an HTTP request")] = 65_536
+
+    @field_validator("token")
+    @classmethod
+    def _is_hard_to_guess(cls, token: SecretStr | None) -> SecretStr | None:
+        secret = "" if token is None else token.get_secret_value()
+        if token is not None and (len(secret) < 16 or not secret.isascii() or not secret.isprintable()):
+            raise ValueError("write 16 or more ASCII characters, for example those of 'openssl rand -hex 16'")
+        return token
 
 
 class DashboardSettings(RoomSettings):
@@ -108,6 +152,7 @@ ROOMS: tuple[type[RoomSettings], ...] = (
     RegistrySettings,
     ProducerSettings,
     WorkerSettings,
+    AccessSettings,
     DashboardSettings,
 )
 

@@ -1,6 +1,7 @@
 """Follow a topic and print its records: readable on a terminal, one JSON object a line elsewhere."""
 
 import itertools
+import re
 import sys
 import textwrap
 import time
@@ -14,12 +15,12 @@ from kafka.errors import KafkaError
 from rich.console import Console
 from rich.text import Text
 
-from reviewpulse.broker import answers, client_options, unreachable
+from reviewpulse.broker import answers, check_entrances, client_options, unreachable
 from reviewpulse.errors import BrokerError
 from reviewpulse.labels import Label
 from reviewpulse.records import Rejected, decode_review, decode_scored
 from reviewpulse.settings import KafkaSettings
-from reviewpulse.text import clean, model_text
+from reviewpulse.text import clean, model_text, visible
 
 STYLES: Final[dict[Label, str]] = {
     "very negative": "bold red",
@@ -31,6 +32,9 @@ STYLES: Final[dict[Label, str]] = {
 
 IDLE_MILLISECONDS: Final = 1_000
 """Silence after which `follow` looks whether Kafka is still there."""
+
+_COMMANDS: Final = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""Delete, the second set of control characters (a line end among them), and changes of direction."""
 
 Followed = Literal["predictions", "reviews", "rejected"]
 
@@ -44,14 +48,17 @@ class TailRecord(NamedTuple):
     headers: dict[str, str]
 
     def as_json(self, followed: Followed) -> bytes:
-        """Return the record as one line of JSON: its value where that is JSON, else the raw text and the place."""
+        """Return the record as one line of JSON: its value where that is JSON, else the raw text and the place.
+
+        What a terminal would obey is escaped, as JSON allows.
+        """
         if followed != "rejected":
             try:
-                return msgspec.json.format(self.value or b"", indent=0)
-            except msgspec.DecodeError:
+                return _escaped(msgspec.json.format((self.value or b"").decode(), indent=0))
+            except (msgspec.DecodeError, UnicodeDecodeError):
                 pass
         place = {"partition": self.partition, "offset": self.offset}
-        return msgspec.json.encode({**self.headers, **place, "raw": self.text})
+        return _escaped(msgspec.json.encode({**self.headers, **place, "raw": self.text}).decode())
 
     @property
     def text(self) -> str | None:
@@ -65,6 +72,7 @@ def follow(kafka: KafkaSettings, followed: Followed, *, from_beginning: bool) ->
     Raises BrokerError when no Kafka answers or the topic does not exist.
     """
     topic = dict(zip(("reviews", "predictions", "rejected"), kafka.topics, strict=True))[followed]
+    check_entrances(kafka)
     try:
         consumer = KafkaConsumer(
             **client_options(kafka),
@@ -124,11 +132,18 @@ def print_records(records: Iterable[TailRecord], followed: Followed, limit: int 
             sys.stdout.buffer.flush()
 
 
+def _escaped(json: str) -> bytes:
+    """Return JSON, as UTF-8, in which no character is a command to a terminal; in JSON they are in strings alone."""
+    return _COMMANDS.sub(lambda found: f"\\u{ord(found[0]):04x}", json).encode()
+
+
 def _pretty(record: TailRecord, followed: Followed) -> Text:
     """Return a record for a human; review text is only ever text, never markup."""
     place = Text(f"{record.partition}/{record.offset} ", style="dim")
     if followed == "rejected":
-        return place + Text(f"{record.headers.get('reason', '?')}: ", style="yellow") + Text(_short(record.text))
+        return (
+            place + Text(f"{visible(record.headers.get('reason', '?'))}: ", style="yellow") + Text(_short(record.text))
+        )
     if followed == "reviews":
         return place + _pretty_review(record)
     try:
@@ -137,17 +152,17 @@ def _pretty(record: TailRecord, followed: Followed) -> Text:
         return place + Text(_short(record.text))
     verdict = Text(f"{prediction.label:<13} {prediction.confidence:4.0%} ", style=STYLES[prediction.label])
     rated = "" if prediction.rating is None else f" rated {prediction.rating:g}"
-    return place + verdict + Text(f"review {prediction.review_id}{rated}")
+    return place + verdict + Text(f"review {_short(prediction.review_id)}{rated}")
 
 
 def _pretty_review(record: TailRecord) -> Text:
     review = decode_review(record.value)
     if isinstance(review, Rejected):
-        return Text(f"{review.reason}: {_short(record.text)}", style="yellow")
+        return Text(f"{visible(review.reason)}: {_short(record.text)}", style="yellow")
     stars = "-" if review.rating is None else f"{review.rating:g}"
     return Text(f"{stars:>3} stars ", style="bold") + Text(_short(model_text(review.title or "", review.text)))
 
 
 def _short(text: str | None) -> str:
     """Return at most a line's worth of text, control characters taken out."""
-    return textwrap.shorten(clean(text or "(no value)"), 120, placeholder=" ...")
+    return textwrap.shorten(visible(clean(text or "(no value)")), 120, placeholder=" ...")

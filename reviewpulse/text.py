@@ -16,6 +16,9 @@ _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,500}>|<!--[^>]{0,500}-->")
 _HUGE_REFERENCE = re.compile(r"&#[xX]?[0-9a-fA-F]{8,};?")  # no character has such a number; html.unescape raises
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _NOT_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060\ufeff\ud800-\udfff]")
+_UNSEEN = re.compile(
+    r"[\u061c\u2061-\u206f\ufff9-\uffff\U000e0000-\U000e0fff]"
+)  # of display only: not in CLEANING_VERSION
 _SPACES = re.compile(r"\s+")
 
 
@@ -52,7 +55,18 @@ def readable(text: str) -> str:
     >>> readable("Loud &amp; clear<br />Buy <b>two</b>")
     'Loud & clear Buy <b>two</b>'
     """
-    return _SPACES.sub(" ", _NOT_TEXT.sub(" ", _BREAK.sub(" ", _unescape(text[:LONGEST_TEXT])))).strip()
+    return visible(_BREAK.sub(" ", _unescape(text[:LONGEST_TEXT])))
+
+
+def visible(text: str) -> str:
+    r"""Return text on one line without what a terminal or a browser would obey unseen.
+
+    That is control characters, changes of direction, and characters of no width.
+
+    >>> visible("\x1b[31mred\n\u202etxt.exe\u2066")
+    '[31mred txt.exe'
+    """
+    return _SPACES.sub(" ", _UNSEEN.sub(" ", _NOT_TEXT.sub(" ", text))).strip()
 
 
 def model_text(title: str, text: str) -> str:

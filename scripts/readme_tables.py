@@ -1,4 +1,4 @@
-"""Writes the README's tables of commands and settings anew from the code."""
+"""Writes the tables of README.md and docs/delivery.md anew from the code and the committed results."""
 
 import argparse
 import json
@@ -24,7 +24,10 @@ RESULTS = {
 SPEED = Path(__file__).parents[1] / "docs" / "results" / "speed.json"
 """What scripts/measure_speed.py found: every row in turn in one run, for rates of different runs do not compare."""
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+DELIVERY = ROOT / "docs" / "delivery.md"
+CHAOS, SOAK = ROOT / "docs" / "results" / "chaos.json", ROOT / "docs" / "results" / "soak.json"
 
 
 def commands_table() -> str:
@@ -73,6 +76,31 @@ def _result_row(title: str, result: dict[str, Any], candidate: str) -> str:
     return f"| {title} | {' | '.join(cells)} |"
 
 
+def chaos_table() -> str:
+    """Return a row for each scenario that was played, and for the soak: what was done and what verify found."""
+    played = json.loads(CHAOS.read_text())["scenarios"] if CHAOS.exists() else {}
+    soaked = json.loads(SOAK.read_text()) if SOAK.exists() else None
+    rows = [f"| {name} | {_deeds(scenario)} | {_verdict(scenario['verify'])} |" for name, scenario in played.items()]
+    if soaked:
+        deeds = (
+            f"{soaked['messages_per_second']:,} messages/s; {soaked['mb_after_warm_up']:.0f} MB after warm-up, "
+            f"{soaked['most_mb_afterwards']:.0f} MB at most afterwards"
+        )
+        rows.append(f"| soak | {deeds} | {_verdict(soaked['verify'])} |")
+    return "\n".join(
+        ["| what | how much | records | lost, doubled or differing | published again |", "|---" * 5 + "|", *rows]
+    )
+
+
+def _deeds(scenario: dict[str, Any]) -> str:
+    left_out = {"played_at", "verify"}
+    return ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in scenario.items() if name not in left_out)
+
+
+def _verdict(verify: dict[str, Any]) -> str:
+    return f"{verify['records']:,} | {sum(verify['faults'].values()):,} | {verify['repeated']:,}"
+
+
 def _settings_rows(room: type[RoomSettings]) -> list[str]:
     rows = []
     for name, field in room.model_fields.items():
@@ -91,26 +119,32 @@ def _first_line(text: str | None) -> str:
     return (text or "").strip().splitlines()[0]
 
 
-def renewed(readme: str) -> str:
-    """Return the README's text with the generated parts put in."""
-    for name, table in (("commands", commands_table()), ("settings", settings_table()), ("results", results_table())):
+def renewed(text: str, tables: dict[str, str], path: Path) -> str:
+    """Return a document's text with the generated parts put in."""
+    for name, table in tables.items():
         pattern = re.compile(rf"(<!-- {name}: made by 'make readme' -->\n).*?(<!-- end -->)", re.DOTALL)
-        readme, found = pattern.subn(lambda match, table=table: f"{match[1]}{table}\n{match[2]}", readme)  # type: ignore[misc]
+        text, found = pattern.subn(lambda match, table=table: f"{match[1]}{table}\n{match[2]}", text)  # type: ignore[misc]
         if found != 1:
-            sys.exit(f"README.md has no place for the table of {name}")
-    return readme
+            sys.exit(f"{path.name} has no place for the table of {name}")
+    return text
 
 
 def main() -> None:
-    """Write or check the README."""
+    """Write or check the documents with generated tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a table is out of date")
-    before = README.read_text()
-    after = renewed(before)
-    if not parser.parse_args().check:
-        README.write_text(after)
-    elif before != after:
-        sys.exit("the README's tables are out of date; run: make readme")
+    is_check = parser.parse_args().check
+    documents = {
+        README: {"commands": commands_table(), "settings": settings_table(), "results": results_table()},
+        DELIVERY: {"chaos": chaos_table()},
+    }
+    for path, tables in documents.items():
+        before = path.read_text()
+        after = renewed(before, tables, path)
+        if not is_check:
+            path.write_text(after)
+        elif before != after:
+            sys.exit(f"the tables of {path.name} are out of date; run: make readme")
 
 
 if __name__ == "__main__":

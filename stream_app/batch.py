@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from reviewpulse.records import Origin, Rejected, Review, ScoredReview, Source, decode_review
+from reviewpulse.records import Origin, Rejected, Review, ScoredReview, Source, TextLimit, decode_review
 
 
 class Message(NamedTuple):
@@ -46,12 +46,12 @@ def unseen(messages: Iterable[Message], next_offsets: Mapping[int, int]) -> list
     return [message for place, message in places.items() if place[1] >= next_offsets.get(place[0], 0)]
 
 
-def decode_batch(source: Source, messages: Sequence[Message]) -> Decoded:
+def decode_batch(source: Source, messages: Sequence[Message], limit: TextLimit) -> Decoded:
     """Return the batch's reviews and rejects, each with its origin; no message is left out."""
     decoded = Decoded([], [])
     for message in messages:
         origin = Origin(source, message.partition, message.offset)
-        record = decode_review(message.value)
+        record = decode_review(message.value, limit)
         if isinstance(record, Review):
             decoded.reviews.append((origin, record))
         else:

@@ -23,10 +23,13 @@ from reviewpulse.card import Card
 from reviewpulse.decision import Predictions
 from reviewpulse.errors import BrokerError, SourceChangedError, StoreError
 from reviewpulse.labels import LABELS
-from reviewpulse.records import Origin, Review, ScoredReview, Source, scored
+from reviewpulse.records import Origin, Rejected, Review, ScoredReview, Source, TextLimit, scored
 from reviewpulse.settings import KafkaSettings
 from reviewpulse.text import model_text
 from stream_app.batch import Message, Outcome, decode_batch, unseen
+from stream_app.outages import Outages
+from stream_app.sifting import sift
+from stream_app.steps import OnStep, Step, unwatched
 from stream_app.store import PredictionStore
 from stream_app.topics import Sender, publish
 
@@ -73,6 +76,9 @@ class Pipeline:
         retry_seconds: float,
         publish_seconds: float,
         clock: Callable[[], datetime],
+        text_limit: TextLimit,
+        outages: Outages | None = None,
+        on_step: OnStep = unwatched,
     ) -> None:
         self._model = model
         self._sinks = sinks
@@ -81,6 +87,9 @@ class Pipeline:
         self._retry_seconds = retry_seconds
         self._publish_seconds = publish_seconds
         self._clock = clock
+        self._text_limit = text_limit
+        self._on_step = on_step
+        self._outages = outages or Outages()
         self._source: Source | None = None
         self._source_id = 0
         self._next_offsets: dict[int, int] = {}
@@ -103,17 +112,34 @@ class Pipeline:
         """Score, publish and store a batch; when it returns, the batch may be acked.
 
         A message that the store has is passed over. Outages are retried in place for
-        retry_seconds, then raised. Raises SourceChangedError when the topic was made anew meanwhile.
+        retry_seconds, then raised. Raises SourceChangedError when the topic was made anew meanwhile, and BrokerError
+        when a partition has lost records that the store knows.
         """
         async with self.idle:
+            self._refuse_shortened(messages, high_watermarks)
             fresh = unseen(messages, self._next_offsets)
             if not fresh:
                 return
+            self._on_step(Step.fetched)
             source = await self._retried(self._check_source)
+            self._on_step(Step.identified)
             outcome = await self._in_executor(self._score, source, fresh)
+            self._on_step(Step.scored)
             await self._retried(self._publish, outcome)
+            self._on_step(Step.published)
             await self._retried(self._store, outcome, high_watermarks)
+            self._on_step(Step.stored)
             self._next_offsets = {**self._next_offsets, **outcome.next_offsets}
+
+    @property
+    def next_offsets(self) -> Mapping[int, int]:
+        """By partition, the offset after the last record that is in the store."""
+        return self._next_offsets
+
+    async def settle(self) -> None:
+        """Wait until no batch is in flight."""
+        async with self.idle:
+            return
 
     def give_up_retrying(self) -> None:
         """Let a batch that is in an outage fail at its next attempt: the worker is to stop."""
@@ -124,6 +150,17 @@ class Pipeline:
         async with self.idle:
             await self._check_source()
             await self._in_executor(self._sinks.store.note_progress, self._source_id, high_watermarks, self._clock())
+
+    def _refuse_shortened(self, messages: Sequence[Message], high_watermarks: Mapping[int, int]) -> None:
+        """Raise BrokerError for new records in places of the same topic where the store has had others."""
+        for partition in {message.partition for message in messages}:
+            end, stored = high_watermarks.get(partition), self._next_offsets.get(partition, 0)
+            if end is not None and end < stored:
+                raise BrokerError(
+                    f"partition {partition} of topic {self._kafka.reviews_topic} ends at {end}, but the store has read "
+                    f"up to {stored}: Kafka has lost records of it, and new ones would be taken for those; keep what "
+                    "the topic holds, delete it and make it again, then the worker reads it from its start"
+                )
 
     async def _check_source(self) -> Source:
         """Return the source, registered in the store; raises SourceChangedError when it is another than before."""
@@ -136,12 +173,16 @@ class Pipeline:
         return source
 
     def _score(self, source: Source, messages: Sequence[Message]) -> Outcome:
-        decoded = decode_batch(source, messages)
-        if not decoded.reviews:
-            return Outcome([], decoded.rejected)
-        texts = [model_text(review.title or "", review.text) for _, review in decoded.reviews]
+        reviews, rejected = decode_batch(source, messages, self._text_limit)
+        if not reviews:
+            return Outcome([], rejected)
+        texts = [model_text(review.title or "", review.text) for _, review in reviews]
         model = self._model.result()
-        return Outcome(self._label(decoded.reviews, model.predict(texts), model.card), decoded.rejected)
+        kept, predictions, culprits = sift(model.predict, texts)
+        labelled = self._label([reviews[row] for row in kept], predictions, model.card) if predictions else []
+        values = {(message.partition, message.offset): message.value for message in messages}
+        blamed = [_blame(reviews[row][0], error, values) for row, error in culprits.items()]
+        return Outcome(labelled, [*rejected, *blamed])
 
     def _label(
         self, reviews: Sequence[tuple[Origin, Review]], predictions: Predictions, card: Card
@@ -154,11 +195,15 @@ class Pipeline:
         ]
 
     async def _publish(self, outcome: Outcome) -> None:
-        await asyncio.wait_for(publish(outcome, self._sinks.send, self._kafka), self._publish_seconds)
+        publishing = publish(outcome, self._sinks.send, self._kafka, lambda: self._on_step(Step.publishing))
+        await asyncio.wait_for(publishing, self._publish_seconds)
 
     async def _store(self, outcome: Outcome, high_watermarks: Mapping[int, int]) -> None:
+        def storing() -> None:
+            self._on_step(Step.storing)
+
         self.scored_reviews += await self._in_executor(
-            self._sinks.store.write, self._source_id, outcome, self._clock(), high_watermarks
+            self._sinks.store.write, self._source_id, outcome, self._clock(), high_watermarks, storing
         )
 
     async def _in_executor(self, call: Callable[..., T], *args: object) -> T:
@@ -170,20 +215,31 @@ class Pipeline:
             retry=retry_if_exception_type(OUTAGES),
             stop=stop_any(stop_after_delay(self._retry_seconds), stop_when_event_set(self._is_ending)),
             wait=wait_exponential(multiplier=0.1, max=5),
-            before_sleep=_say_once,
+            before_sleep=self._note_outage,
             reraise=True,
         )
         try:
-            return await retrying(attempt, *args)
+            result: T = await retrying(attempt, *args)
+        except asyncio.CancelledError:
+            self._outages.works("a batch")  # whoever takes over meets the outage anew, if it lasts
+            raise
         except (KafkaError, OSError) as exc:
             said = str(exc) or type(exc).__name__
             raise BrokerError(
                 f"Kafka at {self._kafka.broker} did not take a batch for {self._retry_seconds:g} s ({said}); "
                 "nothing is lost: start the worker again when Kafka answers"
             ) from exc
+        self._outages.works("a batch")
+        return result
+
+    def _note_outage(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome is not None else None
+        if error is not None:
+            self._outages.fails("a batch", error)
 
 
-def _say_once(state: RetryCallState) -> None:
-    if state.attempt_number == 1 and state.outcome is not None:
-        error = state.outcome.exception()
-        log.warning("outage, trying again until it is over: %s", str(error) or type(error).__name__)
+def _blame(origin: Origin, error: Exception, values: Mapping[tuple[int, int], bytes | None]) -> tuple[Origin, Rejected]:
+    """Return the rejection of a review that the model failed on."""
+    log.warning("rejected %d/%d, on which the model failed", origin.partition, origin.offset, exc_info=error)
+    reason = f"the model failed on it: {type(error).__name__}: {error}"
+    return origin, Rejected(values[origin.partition, origin.offset], reason)

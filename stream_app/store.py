@@ -1,9 +1,12 @@
 """The store as the worker writes it: a batch's rows, roll-up and offsets in one transaction."""
 
 import contextlib
+import re
+import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import Final, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -12,7 +15,12 @@ from reviewpulse.errors import StoreError
 from reviewpulse.labels import LABELS
 from reviewpulse.records import Origin, Rejected, Review, ScoredReview, Source, to_milliseconds
 from reviewpulse.schema import offsets, predictions, rejections, sentiment_by_second, sources
+from reviewpulse.store_url import store_fault, store_name
 from stream_app.batch import Outcome
+
+S = TypeVar("S", str, str | None)
+
+_UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
 
 PROBABILITY_COLUMNS = tuple(f"p_{label.replace(' ', '_')}" for label in LABELS)
 
@@ -30,31 +38,54 @@ class PredictionStore:
     def register(self, source: Source) -> int:
         """Return the store's number for a source, a new one for a source never seen."""
         key = {"cluster_id": source.cluster_id, "topic": source.topic, "topic_id": source.topic_id}
-        with _transaction(self._engine) as connection:
+        with transaction(self._engine) as connection:
             connection.execute(self._insert(sources).values(**key).on_conflict_do_nothing())
             return int(connection.scalars(sa.select(sources.c.source_id).filter_by(**key)).one())
 
     def next_offsets(self, source_id: int) -> dict[int, int]:
         """Return the first offset not stored yet, for each partition that has any stored."""
-        with _transaction(self._engine) as connection:
+        with transaction(self._engine) as connection:
             rows = connection.execute(
                 sa.select(offsets.c.partition, offsets.c.next_offset).filter_by(source_id=source_id)
             )
             return {row.partition: row.next_offset for row in rows}
 
-    def write(self, source_id: int, outcome: Outcome, now: datetime, high_watermarks: Mapping[int, int]) -> int:
-        """Store a batch in one transaction and return how many of its reviews were new."""
-        with _transaction(self._engine) as connection:
-            fresh = self._insert_predictions(connection, source_id, outcome.scored)
-            self._insert_rejections(connection, source_id, outcome.rejected, now)
+    def write(
+        self,
+        source_id: int,
+        outcome: Outcome,
+        now: datetime,
+        high_watermarks: Mapping[int, int],
+        before_commit: Callable[[], None] = lambda: None,
+    ) -> int:
+        """Store a batch in one transaction and return how many of its reviews were new.
+
+        What lies below its partition's kept_from was stored and pruned: it is not stored again.
+        """
+        with transaction(self._engine) as connection:
+            kept = _without_pruned(outcome, self._lock_offsets(connection, source_id, outcome))
+            fresh = self._insert_predictions(connection, source_id, kept.scored)
+            self._insert_rejections(connection, source_id, kept.rejected, now)
             self._add_to_rollup(connection, fresh)
             self._move_offsets(connection, source_id, outcome.next_offsets, high_watermarks, now)
+            before_commit()
         return len(fresh)
 
     def note_progress(self, source_id: int, high_watermarks: Mapping[int, int], now: datetime) -> None:
         """Record how far the topic reaches, so that a reader of the store knows the lag and that we live."""
-        with _transaction(self._engine) as connection:
+        with transaction(self._engine) as connection:
             self._move_offsets(connection, source_id, dict.fromkeys(high_watermarks, 0), high_watermarks, now)
+
+    def _lock_offsets(self, connection: sa.Connection, source_id: int, outcome: Outcome) -> dict[int, int]:
+        """Return kept_from of the batch's partitions, and keep pruning and other writers off them until the end.
+
+        Everyone who locks takes the rows of `offsets` first and in order, so that nobody deadlocks.
+        """
+        places = sa.select(offsets.c.partition, offsets.c.kept_from).where(
+            offsets.c.source_id == source_id, offsets.c.partition.in_(outcome.next_offsets)
+        )
+        rows = connection.execute(places.order_by(offsets.c.partition).with_for_update())
+        return {row.partition: row.kept_from for row in rows}
 
     def _insert_predictions(
         self, connection: sa.Connection, source_id: int, scored: Sequence[tuple[Origin, Review, ScoredReview]]
@@ -73,7 +104,7 @@ class PredictionStore:
     ) -> None:
         if rejected:
             rows = [
-                _place(source_id, origin) | {"reason": record.reason, "rejected_at_ms": to_milliseconds(now)}
+                _place(source_id, origin) | {"reason": _storable(record.reason), "rejected_at_ms": to_milliseconds(now)}
                 for origin, record in rejected
             ]
             connection.execute(self._insert(rejections).on_conflict_do_nothing(), rows)
@@ -125,14 +156,31 @@ class PredictionStore:
 
 
 @contextlib.contextmanager
-def _transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
+def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
     """Run a block in one transaction; a database error comes out as StoreError."""
     try:
         with engine.begin() as connection:
             yield connection
-    except sa.exc.SQLAlchemyError as exc:
-        name = engine.url.render_as_string()
-        raise StoreError(f"the store {name} failed: {getattr(exc, 'orig', None) or exc}") from exc
+    except (sa.exc.SQLAlchemyError, sqlite3.Error) as exc:  # sqlite3's own: when a new connection is configured
+        fault = store_fault(exc, engine.url)
+        raise StoreError(f"the store {store_name(engine.url)} failed: {fault}") from exc
+
+
+def _without_pruned(outcome: Outcome, kept_from: Mapping[int, int]) -> Outcome:
+    """Return what lies at or after its partition's kept_from, in the order of partition and offset."""
+
+    def is_kept(origin: Origin) -> bool:
+        return origin.offset >= kept_from.get(origin.partition, 0)
+
+    return Outcome(
+        sorted((item for item in outcome.scored if is_kept(item[0])), key=lambda item: _order(item[0])),
+        sorted((item for item in outcome.rejected if is_kept(item[0])), key=lambda item: _order(item[0])),
+    )
+
+
+def _order(origin: Origin) -> tuple[int, int]:
+    """Return the sort key of rows: two writers that insert the same rows in one order cannot deadlock."""
+    return origin.partition, origin.offset
 
 
 def _place(source_id: int, origin: Origin) -> dict[str, int]:
@@ -144,11 +192,11 @@ def _prediction_row(source_id: int, origin: Origin, review: Review, prediction: 
     return {
         **_place(source_id, origin),
         "event_id": origin.event_id,
-        "review_id": prediction.review_id,
-        "title": review.title,
-        "text": review.text,
-        "asin": review.asin,
-        "category": review.category,
+        "review_id": _storable(prediction.review_id),
+        "title": _storable(review.title),
+        "text": _storable(review.text),
+        "asin": _storable(review.asin),
+        "category": _storable(review.category),
         "rating": review.rating,
         "stars": prediction.stars,
         "confidence": prediction.confidence,
@@ -158,6 +206,11 @@ def _prediction_row(source_id: int, origin: Origin, review: Review, prediction: 
         "reviewed_at_ms": review.timestamp,
         "scored_at_ms": to_milliseconds(prediction.scored_at),
     }
+
+
+def _storable(text: S) -> S:
+    """Return a text that every database takes: U+FFFD for NUL, which PostgreSQL refuses, and for lone surrogates."""
+    return text if text is None else _UNSTORABLE.sub("\ufffd", text)
 
 
 def _greatest(stored: sa.ColumnElement[int], given: sa.ColumnElement[int]) -> sa.ColumnElement[int]:

@@ -1,10 +1,11 @@
 """Several worker processes in one consumer group: started together, stopped together."""
 
 import logging
+import os
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import FrameType
 
 from reviewpulse import child
@@ -18,8 +19,8 @@ STOP_SECONDS = 30.0
 """How long the workers have for the batch in flight before they are killed."""
 
 
-def run_workers(command: Sequence[str], workers: int) -> int:
-    """Run a command so many times until SIGTERM or SIGINT, or until one of them ends, and stop them all.
+def run_workers(command: Sequence[str], settings: Sequence[Mapping[str, str]]) -> int:
+    """Run a command once for each of these sets of variables, until SIGTERM or SIGINT or until one ends; stop them all.
 
     Returns 0 after an orderly stop, 1 when a worker ended by itself or had to be killed.
     """
@@ -32,8 +33,8 @@ def run_workers(command: Sequence[str], workers: int) -> int:
     before = {number: signal.signal(number, tell) for number in (signal.SIGTERM, signal.SIGINT)}
     children: list[subprocess.Popen[bytes]] = []
     try:
-        children += (child.start(command) for _ in range(workers))
-        log.info("started %d workers: processes %s", workers, ", ".join(str(process.pid) for process in children))
+        children += (child.start(command, environment=os.environ | dict(own)) for own in settings)
+        log.info("started %d workers: processes %s", len(children), ", ".join(str(process.pid) for process in children))
         while not is_told_to_stop and all(process.poll() is None for process in children):
             time.sleep(0.1)
         ended = [process for process in children if process.poll() is not None]

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 from aiokafka.errors import MessageSizeTooLargeError
@@ -24,14 +24,18 @@ class Sender(Protocol):
         """Send one record."""
 
 
-async def publish(outcome: Outcome, send: Sender, kafka: KafkaSettings) -> None:
-    """Publish a batch and return once Kafka has every record of it; raises what the producer raises."""
+async def publish(outcome: Outcome, send: Sender, kafka: KafkaSettings, on_sent: Callable[[], None]) -> None:
+    """Publish a batch and return once Kafka has every record of it; raises what the producer raises.
+
+    on_sent is called when the producer has the predictions and Kafka need not have them yet.
+    """
     deliveries = [
         await send(
             kafka.predictions_topic, prediction.review_id.encode(), prediction.encode(), prediction_headers(origin)
         )
         for origin, _, prediction in outcome.scored
     ]
+    on_sent()
     rejections = [_publish_rejection(origin, record, send, kafka) for origin, record in outcome.rejected]
     await asyncio.gather(*deliveries, *rejections)
 

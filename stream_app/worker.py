@@ -1,6 +1,7 @@
 """One worker process: loads the model, opens the sinks, and runs the Faust app until it is told to stop."""
 
 import asyncio
+import contextlib
 import logging
 import signal
 import time
@@ -10,16 +11,25 @@ from datetime import UTC, datetime
 from typing import Final
 
 from aiokafka.errors import KafkaError
+from pydantic import SecretStr
 
 from reviewpulse.broker import SourceReader, ensure_topics, unreachable
 from reviewpulse.card import find_checkpoint
-from reviewpulse.errors import BrokerError
+from reviewpulse.errors import BrokerError, MembershipError, SourceChangedError
+from reviewpulse.records import TextLimit
 from reviewpulse.schema import connect
 from reviewpulse.settings import KafkaSettings, StoreSettings, WorkerSettings
-from stream_app.app import PUBLISH_SECONDS, ScoringApp
+from stream_app.app import PUBLISH_SECONDS, REBALANCE_SECONDS, ScoringApp
 from stream_app.batch import Message
+from stream_app.health import HealthServer
+from stream_app.membership import check_name
+from stream_app.outages import Outages
 from stream_app.pipeline import OUTAGES, Model, Pipeline, Sinks
+from stream_app.pulse import Beat, Pulse, waiting
+from stream_app.retention import Pruner
+from stream_app.steps import OnStep, unwatched
 from stream_app.store import PredictionStore
+from stream_app.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +38,15 @@ THREADS: Final = 3
 
 STOP_SECONDS: Final = 10.0
 """How long a stop waits for the batch in flight, and then for the Kafka client."""
+
+SETTLE_SECONDS: Final = REBALANCE_SECONDS / 2
+"""How long a rebalance waits for the batch in flight."""
+
+BEAT_SECONDS: Final = 0.5
+"""How often the event loop shows that it runs."""
+
+RESUME_SECONDS: Final = 80.0
+"""How long it may take to look up where to read on: after 90 s Faust would never read again, and not say so."""
 
 PROGRESS_SECONDS: Final = 1.0
 """How often the store is told how far the topic reaches."""
@@ -43,10 +62,18 @@ def load_model(worker: WorkerSettings) -> Model:
 
 
 def run_worker(
-    kafka: KafkaSettings, store: StoreSettings, worker: WorkerSettings, load: Callable[[WorkerSettings], Model]
+    kafka: KafkaSettings,
+    store: StoreSettings,
+    worker: WorkerSettings,
+    load: Callable[[WorkerSettings], Model],
+    *,
+    token: SecretStr | None = None,
+    outages: Outages | None = None,
+    on_step: OnStep = unwatched,
 ) -> int:
     """Score the stream until SIGTERM or SIGINT, then return how many reviews were scored.
 
+    It tells its health at the address of the settings, to those who show the token. The watchdog ends the process.
     Raises BrokerError, StoreError or CheckpointError when the worker cannot start or an outage
     lasts too long, and SourceChangedError when the topic was made anew. The process is to end soon
     afterwards: threads of a Kafka client may be left.
@@ -57,9 +84,12 @@ def run_worker(
     executor = ThreadPoolExecutor(THREADS, thread_name_prefix="pipeline")
     try:
         model = executor.submit(load, worker)  # seconds, in which the group is joined
-        run = _Run(kafka, worker, model, PredictionStore(engine), source, executor)
-        # Not asyncio.run: it would wait for the Kafka client's tasks, which in an outage do not end.
-        return asyncio.new_event_loop().run_until_complete(run.until_stopped())
+        run = _Run(
+            kafka, worker, model, PredictionStore(engine), source, executor, outages or Outages(), token, on_step
+        )
+        with Pruner(engine, store.keep_days):
+            # Not asyncio.run: it would wait for the Kafka client's tasks, which in an outage do not end.
+            return asyncio.new_event_loop().run_until_complete(run.until_stopped())
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
         source.close()
@@ -77,19 +107,36 @@ class _Run:
         store: PredictionStore,
         source: SourceReader,
         executor: ThreadPoolExecutor,
+        outages: Outages,
+        token: SecretStr | None,
+        on_step: OnStep,
     ) -> None:
+        self._outages = outages
+        self._pulse = Pulse(worker.stall_seconds, worker.retry_seconds, lambda: outages.seconds)
+        self._health = HealthServer(self._pulse, worker.health_host, worker.health_port, token)
+        self._ends: Mapping[int, int] = {}
         self._kafka = kafka
         self._worker = worker
         self._model = model
         self._store = store
         self._source = source
         self._executor = executor
+        self._on_step = on_step
+        self._is_told_to_stop = False
 
     async def until_stopped(self) -> int:
         """Run the app; return how many reviews were scored, or raise what ended it."""
         loop = asyncio.get_running_loop()
         self._over: asyncio.Future[None] = loop.create_future()
-        self._app = ScoringApp(self._kafka, self._worker, resume=self._resume, process=self._process)
+        self._app = ScoringApp(
+            self._kafka,
+            self._worker,
+            resume=self._resume,
+            process=self._process,
+            settle=self._settle,
+            on_failure=self._end,
+            on_step=self._on_step,
+        )
         self._pipeline = Pipeline(
             self._model,
             Sinks(self._app.send_record, self._store, self._source.read),
@@ -98,19 +145,40 @@ class _Run:
             retry_seconds=self._worker.retry_seconds,
             publish_seconds=min(PUBLISH_SECONDS, max(self._worker.retry_seconds, 1)),
             clock=lambda: datetime.now(UTC),
+            text_limit=TextLimit(self._worker.longest_text, is_cut=self._worker.too_long == "cut"),
+            outages=self._outages,
+            on_step=self._on_step,
+        )
+        self._watchdog = Watchdog(
+            self._pulse,
+            self._worker.stall_seconds,
+            lambda: [loop, *self._app.loops()],
+            each_look=self._outages.look,
         )
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._end)
+            loop.add_signal_handler(number, self._told_to_stop)
         self._model.add_done_callback(lambda model: self._model_loaded(loop, model))
+        self._watchdog.start()
+        changed: SourceChangedError | None = None
         try:
+            if self._worker.health_port:
+                self._health.start()
             await self._until_over()
+        except SourceChangedError as exc:
+            changed = exc
         finally:
+            self._watchdog.stop()
             await self._stop()
+            self._health.stop()
+        if changed is not None and not self._is_told_to_stop:  # else nobody wants a worker that starts over
+            raise changed
         log.info("stopped; scored %d reviews", self._pipeline.scored_reviews)
         return self._pipeline.scored_reviews
 
     async def _until_over(self) -> None:
         starting = asyncio.ensure_future(self._app.start())
+        beating = asyncio.ensure_future(self._beat())
+        beating.add_done_callback(self._beat_ended)
         ticking = asyncio.ensure_future(self._tick())  # from the start: joining the group may wait for ever
         try:
             await asyncio.wait([starting, self._over], return_when=asyncio.FIRST_COMPLETED)
@@ -119,6 +187,7 @@ class _Run:
                 log.info("reading topic %s at %s", self._kafka.reviews_topic, self._kafka.broker)
                 await self._app.wait(asyncio.shield(self._over))  # the app cancels what it is given when it crashes
         finally:
+            beating.cancel()
             ticking.cancel()
             starting.cancel()
         if not self._over.done():
@@ -134,8 +203,10 @@ class _Run:
     async def _stop(self) -> None:
         """Let the batch in flight finish, then stop the app; neither may take for ever when Kafka is gone."""
         self._pipeline.give_up_retrying()
-        for what, waiting in (("the batch in flight", self._pipeline.idle.acquire()), ("Kafka", self._app.stop())):
-            _, pending = await asyncio.wait([asyncio.ensure_future(waiting)], timeout=STOP_SECONDS)
+        if isinstance(self._over.done() and self._over.exception(), MembershipError):
+            return  # Faust would wait for the rebalance
+        for what, ending in (("the batch in flight", self._pipeline.idle.acquire()), ("Kafka", self._app.stop())):
+            _, pending = await asyncio.wait([asyncio.ensure_future(ending)], timeout=STOP_SECONDS)
             if pending:
                 log.warning("stopping without %s, which did not end within %g s", what, STOP_SECONDS)
 
@@ -149,7 +220,12 @@ class _Run:
 
     async def _resume(self) -> Mapping[int, int]:
         try:
-            return await self._pipeline.resume()
+            async with asyncio.timeout(RESUME_SECONDS):
+                return await self._pipeline.resume()
+        except TimeoutError as exc:
+            error = BrokerError(f"it took more than {RESUME_SECONDS:g} s to find out where to read on; start again")
+            self._end(error)
+            raise error from exc
         except Exception as exc:
             self._end(exc)
             raise
@@ -160,8 +236,48 @@ class _Run:
             await self._pipeline.process(messages, self._app.high_watermarks())
         except Exception as exc:  # noqa: BLE001  # whatever it is, it ends the worker and is raised from until_stopped
             self._end(exc)
+        else:
+            self._pulse.progressed()
         if self._over.done():
             await asyncio.Event().wait()
+
+    async def _settle(self, member_id: str) -> None:
+        """Wait for the batch in flight, because its partitions are taken away, and see who took them."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._pipeline.settle(), SETTLE_SECONDS)
+        if self._worker.instance is None:
+            return
+        try:
+            members = await asyncio.get_running_loop().run_in_executor(
+                self._executor, self._source.members, self._worker.group
+            )
+            check_name(self._worker.instance, member_id, members)
+        except BrokerError:
+            log.debug("nobody tells who is in the group", exc_info=True)  # the embedded broker does not
+        except MembershipError as exc:
+            self._end(exc)
+            await asyncio.Event().wait()  # to return would be to join again, and to push the other one out
+
+    async def _beat(self) -> None:
+        """Show that the event loop runs, and what there is to do; waits for nothing else."""
+        while True:
+            partitions = self._app.partitions()
+            fetched, taken = self._app.read_so_far() if partitions else ({}, {})
+            ends = {partition: self._ends.get(partition, 0) for partition in partitions}
+            ends |= {part: max(end, ends.get(part, 0)) for part, end in self._app.high_watermarks().items()}
+            self._pulse.beat(
+                Beat(
+                    len(partitions),
+                    waiting(ends, fetched, taken, self._pipeline.next_offsets) if partitions else 0,
+                    has_model=self._model.done(),
+                    is_rebalancing=not self._app.is_settled,
+                )
+            )
+            await asyncio.sleep(BEAT_SECONDS)
+
+    def _beat_ended(self, beating: asyncio.Future[None]) -> None:
+        if not beating.cancelled():
+            self._end(beating.exception())
 
     async def _tick(self) -> None:
         """Keep the store's lag fresh, notice a topic made anew, and end an outage that lasts too long."""
@@ -169,21 +285,32 @@ class _Run:
         while True:
             await asyncio.sleep(PROGRESS_SECONDS)
             try:
+                await self._look_up_ends()
                 await self._pipeline.note_progress(self._app.high_watermarks())
             except OUTAGES as exc:
-                failing_since = failing_since or self._begin_outage(exc)
+                self._outages.fails("the progress", exc)
+                failing_since = failing_since or time.monotonic()
                 if time.monotonic() - failing_since > self._worker.retry_seconds:
                     self._end(exc)
             except Exception as exc:  # noqa: BLE001  # whatever it is, it ends the worker and is raised there
                 self._end(exc)
             else:
-                if failing_since is not None:
-                    log.warning("the outage is over after %.0f s", time.monotonic() - failing_since)
+                self._outages.works("the progress")
                 failing_since = None
 
-    def _begin_outage(self, error: Exception) -> float:
-        log.warning("outage, waiting until it is over: %s", error)
-        return time.monotonic()
+    async def _look_up_ends(self) -> None:
+        """Ask Kafka how far the topic reaches.
+
+        A consumer that has silently died would never hear of new records, and a batch in flight may take long to find
+        that Kafka is away.
+        """
+        self._ends = await asyncio.get_running_loop().run_in_executor(
+            self._executor, self._source.ends, self._app.partitions()
+        )
+
+    def _told_to_stop(self) -> None:
+        self._is_told_to_stop = True
+        self._end()
 
     def _end(self, reason: BaseException | None = None) -> None:
         if self._over.done():

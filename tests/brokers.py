@@ -2,9 +2,10 @@
 
 import os
 import re
+import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,22 +23,23 @@ START_SECONDS = 60.0
 class DistributionBroker:
     """One Apache Kafka node (broker and controller) of an unpacked distribution, on loopback, with its own data."""
 
-    def __init__(self, home: Path, folder: Path, users: Mapping[str, str] | None = None) -> None:
-        """Prepare a node; with users (name to password) it lets in only those, by SASL PLAIN."""
+    def __init__(self, home: Path, folder: Path) -> None:
         self._home = home
         self._log = folder / "kafka.log"
         self._properties = folder / "server.properties"
         self.port, controller_port = free_port(), free_port()
         self.address = f"127.0.0.1:{self.port}"
-        self._properties.write_text(_properties(self.port, controller_port, folder / "data", users or {}))
+        self._properties.write_text(_properties(self.port, controller_port, folder / "data"))
         self._process: subprocess.Popen[bytes] | None = None
 
-    def format(self) -> None:
-        """Prepare the data folder, once."""
+    def format(self, *arguments: str) -> None:
+        """Prepare the data folder, once; more arguments are those of kafka-storage.sh."""
         script = str(self._home / "bin" / "kafka-storage.sh")
         cluster_id = subprocess.run([script, "random-uuid"], check=True, capture_output=True, text=True).stdout.strip()
         subprocess.run(
-            [script, "format", "-t", cluster_id, "-c", str(self._properties)], check=True, capture_output=True
+            [script, "format", "-t", cluster_id, "-c", str(self._properties), *arguments],
+            check=True,
+            capture_output=True,
         )
 
     def start(self) -> None:
@@ -52,24 +54,30 @@ class DistributionBroker:
                 raise BrokerError(f"Apache Kafka did not start: {self._log.read_text(errors='replace')[-2000:]}")
             time.sleep(0.1)
 
+    def kill(self) -> None:
+        """End the node at once, as a power cut does; it can be started again with what it kept."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._log.unlink()
+
     def stop(self) -> None:
         """Stop the node."""
         if self._process is not None:
             child.stop(self._process, term_seconds=20)
 
 
-def _properties(port: int, controller_port: int, data: Path, users: Mapping[str, str]) -> str:
+def _properties(port: int, controller_port: int, data: Path) -> str:
     """Return the configuration of one KRaft node that starts quickly and keeps little."""
-    protocol = "SASL_PLAINTEXT" if users else "PLAINTEXT"
     lines = {
         "process.roles": "broker,controller",
         "node.id": 1,
         "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
-        "listeners": f"{protocol}://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
-        "advertised.listeners": f"{protocol}://127.0.0.1:{port}",
-        "listener.security.protocol.map": f"CONTROLLER:PLAINTEXT,{protocol}:{protocol}",
+        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
         "controller.listener.names": "CONTROLLER",
-        "inter.broker.listener.name": protocol,
+        "inter.broker.listener.name": "PLAINTEXT",
         "log.dirs": data,
         "offsets.topic.num.partitions": 4,
         "offsets.topic.replication.factor": 1,
@@ -79,21 +87,19 @@ def _properties(port: int, controller_port: int, data: Path, users: Mapping[str,
         "share.coordinator.state.topic.replication.factor": 1,
         "share.coordinator.state.topic.min.isr": 1,
         "group.initial.rebalance.delay.ms": 0,
+        "group.min.session.timeout.ms": 1_000,
         "log.cleaner.dedupe.buffer.size": 16_777_216,
         "delete.topic.enable": "true",
     }
-    if users:
-        passwords = " ".join(f'user_{name}="{password}"' for name, password in users.items())
-        name, password = next(iter(users.items()))
-        lines |= {
-            "sasl.enabled.mechanisms": "PLAIN",
-            "sasl.mechanism.inter.broker.protocol": "PLAIN",
-            "listener.name.sasl_plaintext.plain.sasl.jaas.config": (
-                "org.apache.kafka.common.security.plain.PlainLoginModule required "
-                f'username="{name}" password="{password}" {passwords};'
-            ),
-        }
     return "".join(f"{name}={value}\n" for name, value in lines.items())
+
+
+def kafka_home() -> Path:
+    """Return the folder of an Apache Kafka that a test may stop and start; skips the test where there is none."""
+    home = os.environ.get("KAFKA_HOME")
+    if not home:
+        pytest.skip("KAFKA_HOME names no distribution of Apache Kafka")
+    return Path(home)
 
 
 @contextmanager

@@ -6,34 +6,12 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertForSequenceClassification
 
-from reviewpulse.card import Card, Decision
 from reviewpulse.classifier import SentimentClassifier
 from reviewpulse.labels import LABELS
-from reviewpulse.text import CLEANING_VERSION
+from tests.cards import tiny_card
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789|.,!?'"
-
-
-def tiny_card(**changes: object) -> Card:
-    """Return a card that fits, with the given fields changed."""
-    fields: dict[str, object] = {
-        "name": "tiny",
-        "version": "1",
-        "labels": LABELS,
-        "max_tokens": 32,
-        "cleaning_version": CLEANING_VERSION,
-        "base": "none",
-        "decision": Decision(),
-        "plan": {},
-        "seed": 0,
-        "training_reviews": 0,
-        "data_sha256": "",
-        "trained_at": "2026-01-01T00:00:00+00:00",
-        "metrics": {},
-        "libraries": {},
-    }
-    return Card(**(fields | changes))  # type: ignore[arg-type]
 
 
 def tiny_tokenizer() -> Tokenizer:

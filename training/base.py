@@ -46,6 +46,7 @@ def load_base(name: str, outputs: int = len(LABELS)) -> Base:
             num_labels=outputs,
             ignore_mismatched_sizes=True,  # a head for other outputs is made anew
             dtype=torch.float32,
+            use_safetensors=True,  # torch's own files are pickles
             trust_remote_code=False,
         )
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False).backend_tokenizer

@@ -19,12 +19,22 @@
     return { n: (last ? last.n : 0) + 1, minutes_east: -new Date().getTimezoneOffset() };
   }
 
+  // A server that sends its own page elsewhere asks for a login, which a reload then shows.
+  function showLoginIfAsked() {
+    fetch(window.location.pathname, { redirect: "manual", headers: { Accept: "text/html" } })
+      .then((answer) => answer.type === "opaqueredirect" && window.location.reload())
+      .catch(() => null);
+  }
+
   function watch(ticks, clicks, asked, news, tickMs) {
     const since = news ? "Last update " + news.clock + "." : "It has never answered this page.";
     if (isPaused(clicks)) {
       return ["Paused. " + since, "paused", "Resume"];
     }
     if (isGone(asked, news, tickMs)) {
+      if (ticks % EVERY === 0) {
+        showLoginIfAsked();
+      }
       return ["The dashboard server does not answer. " + since, "gone", "Pause"];
     }
     return ["", "", "Pause"];

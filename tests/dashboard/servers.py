@@ -1,5 +1,6 @@
 """Runs the dashboard in a process of its own, for tests."""
 
+import os
 import re
 import signal
 import subprocess
@@ -9,19 +10,25 @@ import threading
 _CODE = """
 import logging, sys
 from dashboard.server import serve
-from reviewpulse.settings import DashboardSettings
+from reviewpulse.settings import AccessSettings, DashboardSettings, load
 logging.basicConfig(level=logging.INFO)
-serve(DashboardSettings(port=int(sys.argv[2]), refresh_seconds=float(sys.argv[3])), sys.argv[1])
+settings = DashboardSettings(port=int(sys.argv[2]), refresh_seconds=float(sys.argv[3]))
+serve(settings, sys.argv[1], load(AccessSettings))
 """
 
 
 class DashboardProcess:
     """A dashboard that listens by the time this is made."""
 
-    def __init__(self, store_url: str, port: int = 0, refresh_seconds: float = 0.5) -> None:
+    def __init__(self, store_url: str, port: int = 0, refresh_seconds: float = 0.5, **environment: str) -> None:
+        """Start it; the environment holds more settings."""
         arguments = [store_url, str(port), str(refresh_seconds)]
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _CODE, *arguments], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+            [sys.executable, "-c", _CODE, *arguments],
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+            env=os.environ | environment,
         )
         self.log: list[str] = []
         self.address = self._wait_for_address()

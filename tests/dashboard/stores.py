@@ -23,13 +23,17 @@ class Scored:
     title: str | None = None
     rating: float | None = None
     confidence: float = 0.75
+    asin: str | None = None
+    category: str | None = None
+    model: str = "tiny"
 
 
 @dataclass
 class StoreBuilder:
-    """A writable store in a folder."""
+    """A writable store in a folder, or at a URL."""
 
     folder: Path
+    given_url: str | None = None
     engine: sa.Engine = field(init=False)
     _offset: int = field(init=False, default=0)
 
@@ -44,7 +48,7 @@ class StoreBuilder:
     @property
     def url(self) -> str:
         """What REVIEWPULSE_STORE would name."""
-        return f"sqlite:///{self.path}"
+        return self.given_url or f"sqlite:///{self.path}"
 
     def close(self) -> None:
         """Let go of the file."""
@@ -118,7 +122,9 @@ class StoreBuilder:
             "stars": review.stars,
             "confidence": review.confidence,
             **chances,
-            "model_name": "tiny",
+            "asin": review.asin,
+            "category": review.category,
+            "model_name": review.model,
             "model_version": "v1",
             "scored_at_ms": to_milliseconds(review.at),
         }

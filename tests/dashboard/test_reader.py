@@ -12,6 +12,7 @@ from dashboard.queries import Snapshot
 from dashboard.reader import Missing, StoreReader, Unreadable
 from reviewpulse.errors import StoreError
 from tests.dashboard.stores import Scored, StoreBuilder
+from tests.postgres import PASSWORD
 
 NOW = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
 
@@ -123,3 +124,31 @@ def test_a_store_that_breaks_between_two_reads_is_unreadable_and_then_read_again
 def test_what_is_no_url_is_said_at_once() -> None:
     with pytest.raises(StoreError, match="no SQLAlchemy URL"):
         StoreReader("reviewpulse.db", 900)
+
+
+def test_a_store_on_a_server_is_read_when_it_is_there_and_its_password_is_never_shown(
+    postgres_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader = StoreReader(postgres_url, 900)
+    nothing_yet = reader.read(NOW)
+    builder = StoreBuilder(tmp_path, postgres_url)
+    builder.add_reviews(builder.add_source("t1"), [Scored(NOW, 3, text="first")])
+    assert newest_text(reader) == "first"
+    with builder.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE offsets RENAME TO elsewhere")
+    broken = reader.read(NOW)
+    reader.close()
+    builder.close()
+
+    assert isinstance(nothing_yet, Unreadable)
+    assert "run 'reviewpulse work'" in nothing_yet.reason
+    assert broken == Unreadable('cannot read the store: relation "offsets" does not exist')
+    assert PASSWORD not in f"{nothing_yet} {broken} {caplog.text}"
+
+
+def test_a_server_that_does_not_answer_is_unreadable_and_named_without_the_password() -> None:
+    reading = StoreReader("postgresql://me:hush-hush@127.0.0.1:1/reviews", 900).read(NOW)
+
+    assert isinstance(reading, Unreadable)
+    assert "postgresql+psycopg://me:***@127.0.0.1:1/reviews" in reading.reason
+    assert PASSWORD not in reading.reason

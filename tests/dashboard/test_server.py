@@ -14,7 +14,7 @@ import pytest
 
 from dashboard.server import serve
 from reviewpulse.errors import ReviewpulseError, StoreError
-from reviewpulse.settings import DashboardSettings
+from reviewpulse.settings import AccessSettings, DashboardSettings
 from tests.dashboard.servers import DashboardProcess
 
 
@@ -54,19 +54,19 @@ def test_a_taken_port_is_named_with_the_cure(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ReviewpulseError, match=rf"127\.0\.0\.1 port {port}: .*REVIEWPULSE_PORT"):
-            serve(DashboardSettings(port=port), f"sqlite:///{tmp_path / 'store.db'}")
+            serve(DashboardSettings(port=port), f"sqlite:///{tmp_path / 'store.db'}", AccessSettings())
 
 
 def test_a_host_that_is_no_address_is_named_with_the_cure(tmp_path: Path) -> None:
     with pytest.raises(ReviewpulseError, match=r"nowhere\.invalid.*REVIEWPULSE_HOST"):
-        serve(DashboardSettings(host="nowhere.invalid", port=0), f"sqlite:///{tmp_path / 'store.db'}")
+        serve(DashboardSettings(host="nowhere.invalid", port=0), f"sqlite:///{tmp_path / 'store.db'}", AccessSettings())
 
 
 def test_a_store_that_is_no_url_leaves_no_port_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with pytest.raises(StoreError):
-        serve(DashboardSettings(port=port), "reviewpulse.db")
+        serve(DashboardSettings(port=port), "reviewpulse.db", AccessSettings())
 
     socket.create_server(("127.0.0.1", port)).close()
 

@@ -4,10 +4,12 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from reviewpulse.embedded import EmbeddedBroker
 from reviewpulse.settings import KafkaSettings, load
 from tests.brokers import apache_kafka
+from tests.integration.browsers import ARGUMENTS, CHROMIUM
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +42,12 @@ def fresh_topics(address: str) -> KafkaSettings:
         predictions_topic=f"predictions-{name}",
         rejected_topic=f"rejected-{name}",
     )
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Return a running chromium; not for the session: while it runs, its thread can run no event loop."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()

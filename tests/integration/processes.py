@@ -17,6 +17,7 @@ from reviewpulse.broker import client_options
 from reviewpulse.settings import KafkaSettings
 
 WAIT_SECONDS = 90.0
+REPOSITORY = Path(__file__).parents[2]
 
 
 class Desk:
@@ -36,14 +37,23 @@ class Desk:
             "REVIEWPULSE_STORE": f"sqlite:///{self.store}",
             "REVIEWPULSE_CHECKPOINT": str(checkpoint),
             "REVIEWPULSE_THREADS": "1",
+            "PYTHONPATH": str(REPOSITORY),
             "NO_COLOR": "1",
         }
 
     def start(self, *arguments: str, **settings: str) -> subprocess.Popen[bytes]:
         """Start `reviewpulse` with these arguments; settings are more environment variables."""
+        return self.start_module("reviewpulse", *arguments, **settings)
+
+    def start_stub(self, **settings: str) -> subprocess.Popen[bytes]:
+        """Start a worker with a stub model (tests/integration/stub_worker.py); settings may hold STUB_... as well."""
+        return self.start_module("tests.integration.stub_worker", **settings)
+
+    def start_module(self, module: str, *arguments: str, **settings: str) -> subprocess.Popen[bytes]:
+        """Start a Python module, such as a worker with a stub model, like a command."""
         with self._output(len(self._processes)).open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "reviewpulse", *arguments],
+                [sys.executable, "-m", module, *arguments],
                 cwd=self.folder,
                 env=self.environment | settings,
                 stdout=output,
@@ -106,11 +116,12 @@ class Desk:
         rows = self.query(f"SELECT count(*) FROM {table}")
         return int(str(rows[0][0])) if rows else 0
 
-    def send(self, *values: bytes) -> None:
-        """Put these bytes on the reviews topic as they are."""
+    def send(self, *values: bytes, spread: bool = False) -> None:
+        """Put these bytes on the reviews topic as they are: in one partition, or spread over all."""
         producer = KafkaProducer(**client_options(self.kafka))
-        for value in values:
-            producer.send(self.kafka.reviews_topic, key=b"key", value=value)
+        for number, value in enumerate(values):
+            key = b"key %d" % number if spread else b"key"
+            producer.send(self.kafka.reviews_topic, key=key, value=value)
         producer.flush()
         producer.close()
 
@@ -130,3 +141,12 @@ def wait_until(is_true: Callable[[], bool], what: str, seconds: float = WAIT_SEC
     while not is_true():
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
         time.sleep(0.1)
+
+
+def wait_until_still(measure: Callable[[], int], seconds: float = 2.0) -> None:
+    """Wait until a number has not changed for so many seconds."""
+    last, since = measure(), time.monotonic()
+    while time.monotonic() - since < seconds:
+        time.sleep(0.1)
+        if (now := measure()) != last:
+            last, since = now, time.monotonic()

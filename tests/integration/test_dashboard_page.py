@@ -2,53 +2,20 @@
 
 import contextlib
 import re
-import shutil
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from reviewpulse.labels import LABELS
 from tests.dashboard.servers import DashboardProcess
 from tests.dashboard.stores import Scored, StoreBuilder
+from tests.integration.browsers import SOON_MS, Watched, needs_chromium
 
-CHROMIUM = shutil.which("chromium")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-SOON_MS = 8_000
-HOSTILE = '<img src=x onerror="window.wasRun=1"><script>window.wasRun=2</script>'
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: run scripts/debian-packages.sh")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
-class Watched:
-    """A page that keeps what the browser complains about and every address that it asks."""
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
-        self.complaints: list[str] = []
-        self.addresses: set[str] = set()
-        page.on("console", lambda message: self.complaints.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("request", lambda request: self.addresses.add(request.url))
+pytestmark = needs_chromium
 
 
 @pytest.fixture
@@ -121,21 +88,6 @@ def test_page_complains_of_nothing_and_asks_no_other_machine(
 
     assert watched.complaints == []
     assert {address for address in watched.addresses if not address.startswith((dashboard.address, "data:"))} == set()
-
-
-def test_hostile_review_text_is_shown_literally_and_not_run(
-    watched: Watched, dashboard: DashboardProcess, store: StoreBuilder
-) -> None:
-    store.add_reviews(
-        store.add_source("t1"), [Scored(datetime.now(tz=UTC), 1, text=f"text {HOSTILE}", title=f"title {HOSTILE}")]
-    )
-    page = open_page(watched, dashboard)
-
-    expect(page.locator("#newest .text")).to_have_text(f"text {HOSTILE}", timeout=SOON_MS)
-    expect(page.locator("#newest .title")).to_have_text(f"title {HOSTILE}")
-    page.wait_for_timeout(1_000)
-    assert page.evaluate("window.wasRun") is None
-    assert page.locator("#newest img, #newest script").count() == 0
 
 
 def test_page_says_that_the_server_is_gone_and_recovers_when_it_is_back(

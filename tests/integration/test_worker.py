@@ -165,6 +165,7 @@ def test_the_workers_option_runs_so_many_and_stops_them_in_order(desk: Desk) -> 
 
     assert desk.count("predictions") == 500
     assert desk.output_of(process).count("stopped; scored") == 2
+    assert "Traceback" not in desk.output_of(process)
 
 
 def test_when_one_of_two_workers_is_killed_the_other_is_stopped_and_the_command_fails(desk: Desk) -> None:

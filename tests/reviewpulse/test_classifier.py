@@ -13,7 +13,8 @@ from reviewpulse.card import Decision, find_checkpoint, read_card
 from reviewpulse.classifier import PASS_TOKENS, SentimentClassifier, alike_in_length
 from reviewpulse.errors import CheckpointError
 from reviewpulse.labels import LABELS
-from tests.tiny import tiny_card, tiny_classifier, tiny_tokenizer
+from tests.cards import tiny_card
+from tests.tiny import tiny_classifier, tiny_tokenizer
 
 
 def test_a_saved_classifier_loads_and_predicts_the_same(tiny_checkpoint: Path) -> None:

@@ -2,7 +2,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reviewpulse.records import (
@@ -10,6 +10,7 @@ from reviewpulse.records import (
     Rejected,
     Review,
     Source,
+    TextLimit,
     decode_review,
     decode_scored,
     review_from_fields,
@@ -76,6 +77,14 @@ def test_unknown_fields_are_no_error() -> None:
         (b"[" * 100_000, "not a review"),
         (b"[1, 2]", "not a review"),
         (b'{"text": "x", "review_id": "%s"}' % (b"i" * 513), "review_id"),
+        (b'{"text": "x", "asin": "%s"}' % (b"i" * 513), "asin"),
+        (b'{"text": "x", "rating": 1e400}', "rating"),
+        (b'{"text": "x", "rating": %s}' % (b"9" * 5_000), "rating"),
+        (b'{"text": "x", "timestamp": %s}' % (b"9" * 5_000), "timestamp"),
+        (b'{"text": "x", "other": %s1%s}' % (b"[" * 5_000, b"]" * 5_000), "not a review"),
+        (b'{"text": "x\\u0000y"}', "text: holds a NUL character"),
+        (b'{"text": "x", "category": "\\u0000"}', "category: holds a NUL character"),
+        (b'{"text": "x", "schema_version": 2}', "schema_version"),
     ],
 )
 def test_bad_data_is_rejected_with_a_reason_and_its_bytes(raw: bytes | None, reason: str) -> None:
@@ -86,16 +95,64 @@ def test_bad_data_is_rejected_with_a_reason_and_its_bytes(raw: bytes | None, rea
     assert record.raw == raw
 
 
-@given(st.binary(max_size=200))
-def test_arbitrary_bytes_become_a_review_or_a_reject(raw: bytes) -> None:
-    assert isinstance(decode_review(raw), Review | Rejected)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(st.text(max_size=5), values, max_size=3),
+    max_leaves=5,
+)
+FIELDS = ("text", "title", "rating", "timestamp", "review_id", "asin", "user_id", "schema_version", "other")
+
+
+@st.composite
+def nearly_valid(draw: st.DrawFn) -> bytes:
+    """Return the JSON of a review some of whose fields are odd, and some of whose bytes may be."""
+    fields = {"text": "good", "rating": 5, "title": "t"} | draw(st.dictionaries(st.sampled_from(FIELDS), JSON))
+    raw = bytearray(json.dumps(fields, ensure_ascii=draw(st.booleans())).encode(errors="surrogatepass"))
+    for place, byte in draw(st.lists(st.tuples(st.integers(0, len(raw) - 1), st.integers(0, 255)), max_size=2)):
+        raw[place] = byte
+    return bytes(raw[: draw(st.integers(0, len(raw))) or None])
+
+
+@settings(max_examples=10_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.one_of(st.binary(max_size=200), nearly_valid()))
+def test_whatever_the_bytes_they_become_a_review_that_can_be_sent_on_or_a_reject_that_holds_them(raw: bytes) -> None:
+    record = decode_review(raw, TextLimit(1_000))
+
+    if isinstance(record, Rejected):
+        assert (record.raw, bool(record.reason)) == (raw, True)
+    else:
+        assert decode_review(record.encode(), TextLimit(1_000)) == record
+
+
+@pytest.mark.parametrize("field", ["text", "title"])
+def test_a_long_text_is_cut_or_rejected_as_the_limit_says(field: str) -> None:
+    raw = Review(**{"text": "fine", field: "x" * 101}).encode()
+
+    cut, rejected = decode_review(raw, TextLimit(100)), decode_review(raw, TextLimit(100, is_cut=False))
+
+    assert isinstance(cut, Review)
+    assert getattr(cut, field) == "x" * 100
+    assert isinstance(decode_review(raw), Review)
+    assert cut.review_id == decode_review(raw).review_id  # type: ignore[union-attr]
+    assert rejected == Rejected(raw, f"{field}: longer than 100 characters")
+
+
+def test_the_known_schema_version_is_accepted() -> None:
+    assert isinstance(decode_review(b'{"text": "fine", "schema_version": 1}'), Review)
+
+
+def test_a_row_with_half_a_character_makes_no_review() -> None:
+    assert "lone surrogate" in str(review_from_fields({"text": "\ud800 fine"}))
 
 
 def test_a_character_reference_with_thousands_of_digits_is_no_error() -> None:
     assert isinstance(decode_review(b'{"text": "&#%s;"}' % (b"9" * 5_000)), Rejected)
 
 
-@given(st.builds(Review, text=st.text(min_size=1).filter(str.isalnum), title=st.none() | st.text()))
+TITLES = st.none() | st.text(st.characters(exclude_characters="\0", codec="utf-8"))
+
+
+@given(st.builds(Review, text=st.text(min_size=1).filter(str.isalnum), title=TITLES))
 def test_an_encoded_review_decodes_to_itself(review: Review) -> None:
     again = decode_review(review.encode())
 

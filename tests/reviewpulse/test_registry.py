@@ -14,7 +14,7 @@ import pytest
 from reviewpulse.errors import CheckpointError, RegistryError
 from reviewpulse.registry import Change, Registry, Version, resolve_checkpoint
 from reviewpulse.watch import ChampionWatch
-from tests.tiny import tiny_card
+from tests.cards import tiny_card
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 KILLS = 30

@@ -1,5 +1,6 @@
 import io
 import json
+import re
 
 import pytest
 from rich.console import Console
@@ -68,3 +69,45 @@ def test_a_pipe_gets_one_json_object_a_line_whatever_the_record(value: bytes | N
 def test_no_kafka_is_a_clear_error() -> None:
     with pytest.raises(BrokerError, match=r"no Kafka answers at 127\.0\.0\.1:1"):
         next(follow(KafkaSettings(broker="127.0.0.1:1", connect_seconds=0.3), "reviews", from_beginning=True))
+
+
+COMMANDS = "\x00\x07\x08\x1b[31m\x1b]8;;http://x\x07\x1b[2J\x7f\x9b31m\x90q\u061c\u200e\u202e\u2028\u2066"
+"""To a terminal: a bell, steps back, colours, a link, an empty screen, and changes of direction."""
+
+
+def hostile(text: str) -> list[tuple[str, TailRecord]]:
+    """Return a record for each place in which foreign text may stand."""
+    fields = dict.fromkeys(("text", "title", "review_id", "asin", "category", "user_id"), text)
+    return [
+        ("reviews", record(json.dumps(fields, ensure_ascii=False).encode())),
+        ("reviews", record(text.encode())),
+        ("reviews", record(json.dumps({"text": 1, text: text}).encode())),
+        ("predictions", record(json.dumps(PREDICTION | {"review_id": text}, ensure_ascii=False).encode())),
+        ("predictions", record(text.encode())),
+        ("rejected", record(text.encode(), reason=text)),
+    ]
+
+
+def test_nothing_in_a_record_commands_a_terminal() -> None:
+    for followed, tail in hostile(f"before {COMMANDS} after"):
+        shown = pretty(tail, followed)
+        assert not {sign for sign in re.sub(r"\x1b\[[\d;]*m", "", shown) if not sign.isprintable()} - {"\n"}, shown
+        styles = set(re.findall(r"\x1b\[([\d;]*)m", shown))
+        assert styles <= {"0", "2", "1;2"}, shown  # bold and dim, which is what `_pretty` does without colours
+        line = tail.as_json(followed).decode()  # type: ignore[arg-type]
+        assert line.isprintable(), line
+        json.loads(line)
+
+
+def test_rich_markup_in_a_record_is_shown_as_it_is() -> None:
+    markup = "[bold]loud[/bold] [link=http://x]here[/link] [/] :smile: http://x"
+    for followed, tail in hostile(markup):
+        shown = pretty(tail, followed)
+        assert "[link=http://x]here[/link] [/] :smile:" in shown, shown
+        assert "\x1b]8" not in shown
+
+
+def test_the_json_of_a_pipe_means_the_same_as_the_record() -> None:
+    value = json.dumps({"text": f"x{COMMANDS}y"}, ensure_ascii=False).encode()
+
+    assert json.loads(record(value).as_json("reviews")) == json.loads(value)

@@ -1,36 +1,49 @@
-"""Stand-ins for the model, the producer and the clock; the store in these tests is a real SQLite."""
+"""Stand-ins for the model, the producer and the clock; the store in these tests is a real one."""
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from datetime import UTC, datetime
 
 import numpy as np
 from aiokafka.errors import MessageSizeTooLargeError
 
 from reviewpulse.card import Card
 from reviewpulse.decision import Predictions
-from reviewpulse.records import Review, Source
-from tests.tiny import tiny_card
+from reviewpulse.records import Review
+from tests.cards import tiny_card
+from tests.stream_app.places import NOW as NOW
+from tests.stream_app.places import SOURCE as SOURCE
 
-NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-SOURCE = Source("cluster", "reviews", "topic-id-1")
 
-
-class StarModel:
+class QuickModel:
     """Gives every text containing a digit 1 to 5 that many stars with confidence 0.6; others 3 stars."""
 
     def __init__(self) -> None:
         self.card: Card = tiny_card()
-        self.batches: list[list[str]] = []
 
     def predict(self, texts: Sequence[str]) -> Predictions:
         """Return the predictions for some texts."""
-        self.batches.append(list(texts))
         probabilities = np.full((len(texts), 5), 0.1, dtype=np.float32)
         for row, text in enumerate(texts):
             stars = next((int(letter) for letter in text if letter in "12345"), 3)
             probabilities[row, stars - 1] = 0.6
         return Predictions(probabilities, probabilities.argmax(axis=1))
+
+
+class StarModel(QuickModel):
+    """The same, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[list[str]] = []
+        self.poison: str | None = None
+        """Texts that contain it make the model fail."""
+
+    def predict(self, texts: Sequence[str]) -> Predictions:
+        """Return the predictions for some texts."""
+        self.batches.append(list(texts))
+        if self.poison and any(self.poison in text for text in texts):
+            raise IndexError("index 7 is out of range")
+        return super().predict(texts)
 
 
 class ListSender:

@@ -19,9 +19,24 @@ async def process(_messages: Sequence[Message]) -> None:
     return None
 
 
+def fail(error: Exception) -> None:
+    raise error
+
+
+async def settle(_member_id: str) -> None:
+    return None
+
+
 def app(**settings: object) -> ScoringApp:
     async def make() -> ScoringApp:
-        return ScoringApp(load(KafkaSettings, **settings), WorkerSettings(), resume=resume, process=process)
+        return ScoringApp(
+            load(KafkaSettings, **settings),
+            WorkerSettings(),
+            resume=resume,
+            process=process,
+            settle=settle,
+            on_failure=fail,
+        )
 
     return asyncio.run(make())
 

@@ -1,4 +1,4 @@
-from reviewpulse.records import Origin, Rejected, Review
+from reviewpulse.records import Origin, Rejected, Review, TextLimit
 from stream_app.batch import Message, Outcome, decode_batch, unseen
 from tests.stream_app.fakes import SOURCE, review_bytes
 
@@ -6,7 +6,7 @@ from tests.stream_app.fakes import SOURCE, review_bytes
 def test_every_message_becomes_a_review_or_a_reject() -> None:
     messages = [Message(0, 7, review_bytes("fine", review_id="a")), Message(1, 0, b"{broken"), Message(1, 1, None)]
 
-    decoded = decode_batch(SOURCE, messages)
+    decoded = decode_batch(SOURCE, messages, TextLimit())
 
     assert decoded.reviews == [(Origin(SOURCE, 0, 7), Review(text="fine", review_id="a"))]
     assert [(origin.partition, origin.offset, record.raw) for origin, record in decoded.rejected] == [

@@ -1,22 +1,33 @@
 import asyncio
+import contextlib
 import hashlib
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from reviewpulse.decision import Predictions
 from reviewpulse.errors import BrokerError, SourceChangedError
-from reviewpulse.records import Origin, Source, decode_scored
+from reviewpulse.records import Origin, Source, TextLimit, decode_scored
 from reviewpulse.schema import connect, predictions, rejections, sentiment_by_second
 from reviewpulse.settings import KafkaSettings
 from stream_app.batch import Message
+from stream_app.outages import Outages
 from stream_app.pipeline import Model, Pipeline, Sinks
+from stream_app.steps import Step
 from stream_app.store import PredictionStore
 from tests.stream_app.fakes import NOW, SOURCE, ListSender, StarModel, review_bytes
 
 KAFKA = KafkaSettings()
+
+
+class DeathError(Exception):
+    """A worker that is no more."""
 
 
 class Bench:
@@ -27,6 +38,9 @@ class Bench:
         self.model = StarModel()
         self.sender = ListSender()
         self.source = SOURCE
+        self.outages = Outages()
+        self.steps: list[Step] = []
+        self.dies_after: Step | None = None
         self._executor = executor
 
     def pipeline(self, read_source: Callable[[], Source] | None = None, retry_seconds: float = 5) -> Pipeline:
@@ -35,8 +49,27 @@ class Bench:
         model.set_result(self.model)
         sinks = Sinks(self.sender, PredictionStore(self.engine), read_source or (lambda: self.source))
         return Pipeline(
-            model, sinks, self._executor, KAFKA, retry_seconds=retry_seconds, publish_seconds=0.5, clock=lambda: NOW
+            model,
+            sinks,
+            self._executor,
+            KAFKA,
+            retry_seconds=retry_seconds,
+            publish_seconds=0.5,
+            clock=lambda: NOW,
+            text_limit=TextLimit(50),
+            outages=self.outages,
+            on_step=self._step,
         )
+
+    def _step(self, step: Step) -> None:
+        self.steps.append(step)
+        if step is self.dies_after:
+            raise DeathError
+
+    def offsets(self, table: sa.Table) -> list[int]:
+        """Return the offsets of a table's rows in order."""
+        with self.engine.connect() as connection:
+            return list(connection.scalars(sa.select(table.c.offset).order_by(table.c.offset)))
 
     def count(self, table: sa.Table) -> int:
         with self.engine.connect() as connection:
@@ -105,17 +138,31 @@ def test_an_outage_is_retried_in_place_until_it_is_over(bench: Bench) -> None:
     assert bench.count(predictions) == 1
 
 
-def test_a_defect_is_raised_at_once(bench: Bench) -> None:
+def test_a_model_that_fails_on_anything_stops_the_worker_and_blames_no_review(bench: Bench) -> None:
     def broken(_texts: object) -> None:
-        bench.model.batches.append([])
         raise ZeroDivisionError
 
     bench.model.predict = broken  # type: ignore[method-assign,assignment]
     with pytest.raises(ZeroDivisionError):
         run(bench.pipeline(), [Message(0, 0, review_bytes("5"))])
 
-    assert len(bench.model.batches) == 1
-    assert bench.count(predictions) == 0
+    assert not bench.sender.sent
+    assert bench.count(predictions) == bench.count(rejections) == 0
+
+
+def test_reviews_that_make_the_model_fail_are_rejected_and_the_others_of_their_batch_scored(bench: Bench) -> None:
+    bench.model.poison = "poison"
+    texts = ["1", "poison", "3", "4", "poison too", "5", "2"]
+    run(bench.pipeline(), [Message(0, offset, review_bytes(text)) for offset, text in enumerate(texts)])
+
+    scored = [decode_scored(value or b"") for topic, _, value, _ in bench.sender.sent if topic == "predictions"]
+    assert [(one.source_offset, one.stars) for one in scored] == [(0, 1), (2, 3), (3, 4), (5, 5), (6, 2)]
+    rejected = [(value, dict(headers)) for topic, _, value, headers in bench.sender.sent if topic != "predictions"]
+    assert [value for value, _ in rejected] == [review_bytes("poison"), review_bytes("poison too")]
+    assert {headers["reason"] for _, headers in rejected} == {
+        b"the model failed on it: IndexError: index 7 is out of range"
+    }
+    assert (bench.count(predictions), bench.count(rejections)) == (5, 2)
 
 
 def test_a_topic_made_anew_ends_the_pipeline_before_its_messages_are_taken_for_old_ones(bench: Bench) -> None:
@@ -179,3 +226,81 @@ def test_a_message_delivered_twice_in_one_batch_is_scored_and_counted_once(bench
     assert [len(texts) for texts in bench.model.batches] == [1]
     with bench.engine.connect() as connection:
         assert connection.scalar(sa.select(sa.func.sum(sentiment_by_second.c.reviews))) == 1
+
+
+def test_a_batch_is_published_before_it_is_stored_and_takes_every_step_in_order(bench: Bench) -> None:
+    run(bench.pipeline(), [Message(0, 0, review_bytes("5"))])
+
+    assert bench.steps == [step for step in Step if step is not Step.acknowledged]
+
+
+def test_a_partition_that_has_become_shorter_ends_the_worker_instead_of_passing_over_new_records(bench: Bench) -> None:
+    pipeline = bench.pipeline()
+    run(pipeline, [Message(0, offset, review_bytes("5")) for offset in range(10)])
+
+    async def after_kafka_lost_some() -> None:
+        await pipeline.process([Message(0, 3, review_bytes("1"))], {0: 4})
+
+    with pytest.raises(BrokerError, match="partition 0 of topic reviews ends at 4, but the store has read up to 10"):
+        asyncio.run(after_kafka_lost_some())
+
+
+def test_a_batch_that_is_cancelled_in_an_outage_leaves_no_outage_behind(bench: Bench) -> None:
+    pipeline = bench.pipeline()
+    bench.sender.failures = 1_000
+
+    async def cancelled() -> None:
+        await pipeline.resume()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(pipeline.process([Message(0, 0, review_bytes("5"))], {}), 0.5)
+
+    asyncio.run(cancelled())
+
+    assert bench.outages.seconds is None
+
+
+def test_a_lack_of_memory_is_no_review_s_fault(bench: Bench) -> None:
+    def starved(texts: Sequence[str]) -> Predictions:
+        raise MemoryError(f"no room for {len(texts)} texts")
+
+    bench.model.predict = starved  # type: ignore[method-assign]
+
+    with pytest.raises(MemoryError):
+        run(bench.pipeline(), [Message(0, 0, review_bytes("5")), Message(0, 1, review_bytes("4"))])
+    assert bench.count(rejections) == 0
+
+
+def test_a_text_beyond_the_limit_is_stored_cut(bench: Bench) -> None:
+    run(bench.pipeline(), [Message(0, 0, review_bytes("5" * 51))])
+
+    with bench.engine.connect() as connection:
+        assert connection.scalar(sa.select(predictions.c.text)) == "5" * 50
+
+
+RECORDS = st.lists(st.sampled_from(["1", "5", "poison", ""]), min_size=1, max_size=12)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(records=RECORDS, cuts=st.lists(st.integers(1, 4), min_size=1, max_size=8), dying=st.data())
+def test_wherever_workers_die_each_record_ends_once_and_nothing_is_stored_that_was_not_published(
+    tmp_path: Path, records: list[str], cuts: list[int], dying: st.DataObject
+) -> None:
+    """Run one worker after another over the records in batches; each dies after some step, the last one lives."""
+    with ThreadPoolExecutor(2) as executor, tempfile.TemporaryDirectory(dir=tmp_path) as folder:
+        bench = Bench(f"sqlite:///{folder}/store.db", executor)
+        bench.model.poison = "poison"
+        messages = [Message(0, offset, review_bytes(text) if text else b"{") for offset, text in enumerate(records)]
+        for size in cuts:
+            bench.dies_after = dying.draw(st.none() | st.sampled_from(list(Step)[:-1]))
+            with contextlib.suppress(DeathError):
+                run(bench.pipeline(), messages[:size])
+            published = {dict(headers)["event_id"].decode() for _, _, _, headers in bench.sender.sent}
+            stored = bench.offsets(predictions) + bench.offsets(rejections)
+            assert {Origin(SOURCE, 0, offset).event_id for offset in stored} <= published
+        bench.dies_after = None
+        run(bench.pipeline(), messages)
+
+        scored = [offset for offset, text in enumerate(records) if text in {"1", "5"}]
+        assert bench.offsets(predictions) == scored
+        assert bench.offsets(rejections) == [offset for offset in range(len(records)) if offset not in scored]
+        bench.engine.dispose()

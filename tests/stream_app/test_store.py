@@ -1,37 +1,33 @@
+import traceback
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from reviewpulse.errors import StoreError
-from reviewpulse.records import Origin, Rejected, Review, ScoredReview, Source, scored
+from reviewpulse.records import Origin, Rejected, Review, Source
 from reviewpulse.schema import connect, offsets, predictions, rejections, sentiment_by_second
 from stream_app.batch import Outcome
 from stream_app.store import PredictionStore
-from tests.stream_app.fakes import NOW, SOURCE
+from tests.postgres import PASSWORD
+from tests.stream_app.places import NOW, SOURCE, scored_at
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[sa.Engine]:
-    engine = connect(f"sqlite:///{tmp_path}/store.db", writable=True)
+def engine(store_url: str) -> Iterator[sa.Engine]:
+    engine = connect(store_url, writable=True)
     yield engine
     engine.dispose()
 
 
 def rows(engine: sa.Engine, table: sa.Table) -> list[tuple[object, ...]]:
     with engine.connect() as connection:
-        return [tuple(row) for row in connection.execute(sa.select(table))]
+        return [tuple(row) for row in connection.execute(sa.select(table).order_by(*table.primary_key))]
 
 
 def outcome(*places: tuple[int, int], source: Source = SOURCE) -> Outcome:
     """Return reviews at these (partition, offset) places, all five stars."""
-    return Outcome([_scored(Origin(source, *place)) for place in places], [])
-
-
-def _scored(origin: Origin) -> tuple[Origin, Review, ScoredReview]:
-    review = Review(text=f"text {origin.offset}", review_id=f"r{origin.offset}", rating=4, timestamp=1_000)
-    return origin, review, scored(review, (0.1, 0.1, 0.1, 0.1, 0.6), "very positive", ("tiny", "1"), NOW, origin)
+    return Outcome([scored_at(Origin(source, *place)) for place in places], [])
 
 
 def test_a_batch_is_stored_with_its_offsets_and_rollup(engine: sa.Engine) -> None:
@@ -42,7 +38,7 @@ def test_a_batch_is_stored_with_its_offsets_and_rollup(engine: sa.Engine) -> Non
 
     second = int(NOW.timestamp())
     assert rows(engine, sentiment_by_second) == [(second, 5, 2, 1.2)]
-    assert rows(engine, offsets) == [(number, 0, 2, 9, second * 1000)]
+    assert rows(engine, offsets) == [(number, 0, 2, 9, second * 1000, 0)]
     first = rows(engine, predictions)[0]
     event_id = Origin(SOURCE, 0, 0).event_id
     assert first == (
@@ -114,8 +110,53 @@ def test_a_failed_write_leaves_nothing_behind(engine: sa.Engine) -> None:
         connection.execute(sa.text("DROP TABLE rejections"))
     broken = Outcome(outcome((0, 0)).scored, [(Origin(SOURCE, 0, 1), Rejected(b"{", "r"))])
 
-    with pytest.raises(StoreError, match="no such table: rejections"):
+    with pytest.raises(StoreError, match=r'no such table: rejections|relation "rejections" does not exist'):
         store.write(number, broken, NOW, {})
 
     assert rows(engine, predictions) == []
     assert store.next_offsets(number) == {}
+
+
+def test_a_late_copy_of_a_pruned_batch_is_not_stored_again(engine: sa.Engine) -> None:
+    store = PredictionStore(engine)
+    number = store.register(SOURCE)
+    first = Outcome(outcome((0, 0), (0, 1)).scored, [(Origin(SOURCE, 0, 2), Rejected(b"{", "r"))])
+    store.write(number, first, NOW, {})
+    with engine.begin() as connection:
+        for table in (predictions, rejections):
+            connection.execute(table.delete())
+        connection.execute(offsets.update().values(kept_from=3))
+
+    assert store.write(number, first, NOW, {}) == 0
+
+    assert rows(engine, predictions) == rows(engine, rejections) == []
+    assert rows(engine, sentiment_by_second)[0][2] == 2
+    assert store.write(number, outcome((0, 2), (0, 3)), NOW, {}) == 1
+
+
+def test_texts_that_a_database_may_refuse_are_stored_with_replacement_characters(engine: sa.Engine) -> None:
+    store = PredictionStore(engine)
+    number = store.register(SOURCE)
+    review = Review(text="a\0b", review_id="r\0", title="\ud800", asin="\0", category="\0")
+    rejection = (Origin(SOURCE, 0, 1), Rejected(b"{", "found \0 and \udfff"))
+
+    store.write(number, Outcome([scored_at(Origin(SOURCE, 0, 0), review)], [rejection]), NOW, {})
+
+    assert rows(engine, predictions)[0][4:9] == ("r\ufffd", "\ufffd", "a\ufffdb", "\ufffd", "\ufffd")
+    assert rows(engine, rejections)[0][3] == "found \ufffd and \ufffd"
+
+
+def test_a_server_that_is_gone_is_named_without_its_password(postgres_url: str) -> None:
+    engine = connect(postgres_url, writable=True)
+    store = PredictionStore(engine)
+    other = sa.create_engine(postgres_url, poolclass=sa.NullPool)
+    mine = "datname = current_database() AND pid <> pg_backend_pid()"
+    with other.connect() as connection:
+        assert connection.scalar(sa.text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {mine}"))
+
+    with pytest.raises(StoreError, match=r"the store postgresql\+psycopg://postgres:\*\*\*@") as raised:
+        store.register(SOURCE)
+
+    assert PASSWORD not in "".join(traceback.format_exception(raised.value))
+    assert store.register(SOURCE) == 1  # by a new connection
+    engine.dispose()

@@ -9,7 +9,7 @@ import pytest
 
 from reviewpulse.card import Decision, read_card
 from reviewpulse.errors import TrainingError
-from tests.tiny import tiny_card
+from tests.cards import tiny_card
 from training.teacher import answers_file, teacher_logits
 
 

@@ -1,0 +1,260 @@
+"""Compares what a partition of the reviews topic held with what became of it. Pure: iterators in, differences out."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import StrEnum
+from typing import Final, NamedTuple, Protocol
+
+import msgspec
+
+from reviewpulse.records import LEAST_TEXT_LIMIT, Origin, Rejected, Review, Source, decode_review
+
+CONTENT: Final = ("review_id", "title", "text", "asin", "category", "rating", "timestamp")
+"""The fields of a review that its row repeats, in the order of StoredRow.content."""
+
+
+class Fault(StrEnum):
+    """What can be wrong."""
+
+    LOST = "lost"
+    """A record of which the store knows nothing, though it says that it has read past it."""
+    DOUBLED = "doubled"
+    """More than one row for a record."""
+    DIFFERING = "differing"
+    """A row or a prediction that says something else than the record."""
+    UNPUBLISHED = "unpublished"
+    """A row without its record in the predictions or the rejected topic."""
+    FOREIGN = "foreign"
+    """A row, a prediction or a rejected record for which there is no record."""
+    ROLLUP = "roll-up"
+    """Counts that do not add up."""
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """One fault and where it is: topic, partition and offset, None where it is nowhere in particular."""
+
+    fault: Fault
+    topic: str
+    partition: int | None
+    offset: int | None
+    what: str
+
+
+class Sent(Protocol):
+    """A record of the reviews topic, as the Kafka client returns it."""
+
+    offset: int
+    value: bytes | None
+
+
+class StoredRow(NamedTuple):
+    """A row of predictions or, without an event id, of rejections."""
+
+    offset: int
+    event_id: str | None
+    content: tuple[object, ...]
+    stars: int
+    confidence: float
+    at_ms: int
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether it is a row of predictions."""
+        return self.event_id is not None
+
+
+class Published(NamedTuple):
+    """What the predictions topic or, without stars, the rejected topic says of a record, and how many times."""
+
+    offset: int
+    stars: int
+    confidence: float
+    digest: bytes
+    place: str
+    copies: int
+
+
+class Limits(NamedTuple):
+    """How far the places of one partition can be checked."""
+
+    next_offset: int
+    """Where the store reads on: what lies there or later is not processed yet."""
+    kept_from: Callable[[], int]
+    """The first offset whose rows are kept: those before it were pruned."""
+    held_from: Callable[[], int]
+    """The first offset that the reviews topic still holds."""
+    predictions_from_ms: float
+    """A prediction made before may have been deleted by Kafka's retention."""
+    rejected_from_ms: float
+    """The same for rejected records."""
+    is_complete: bool
+    """Whether all that is in the topic has to be processed."""
+
+
+class Aligned(NamedTuple):
+    """All that is known of one offset."""
+
+    offset: int
+    record: Sent | None
+    rows: Sequence[StoredRow]
+    published: Sequence[Published]
+
+
+def digest(value: bytes | None) -> bytes:
+    """Return the checksum of a record's value."""
+    return hashlib.sha256(value or b"").digest()
+
+
+def align(records: Iterable[Sent], rows: Iterable[StoredRow], published: Iterable[Published]) -> Iterator[Aligned]:
+    """Join three streams, each ordered by offset, and yield what belongs to each offset that any of them has."""
+    sent, stored, told = iter(records), iter(rows), iter(published)
+    record, row, saying = next(sent, None), next(stored, None), next(told, None)
+    while record is not None or row is not None or saying is not None:
+        offset = min(head.offset for head in (record, row, saying) if head is not None)
+        record_here = None
+        if record is not None and record.offset == offset:
+            record_here, record = record, next(sent, None)
+        rows_here: list[StoredRow] = []
+        while row is not None and row.offset == offset:
+            rows_here.append(row)
+            row = next(stored, None)
+        said_here: list[Published] = []
+        while saying is not None and saying.offset == offset:
+            said_here.append(saying)
+            saying = next(told, None)
+        yield Aligned(offset, record_here, rows_here, said_here)
+
+
+class PartitionAudit:
+    """Judges a partition offset by offset; `tally` counts what was found in order as well."""
+
+    def __init__(self, source: Source, partition: int, limits: Limits, tally: Counter[str]) -> None:
+        self._source = source
+        self._partition = partition
+        self._limits = limits
+        self._tally = tally
+
+    def differences(self, offsets: Iterable[Aligned]) -> Iterator[Difference]:
+        """Yield what is wrong, in the order of the offsets."""
+        for here in offsets:
+            if here.record is not None:
+                self._tally["records"] += 1
+            if here.offset >= self._limits.next_offset:
+                yield from self._ahead(here)
+            elif not here.rows:
+                yield from self._without_row(here)
+            else:
+                yield from self._with_rows(here)
+
+    def _ahead(self, here: Aligned) -> Iterator[Difference]:
+        """Judge what the store has not come to yet; its rows there are looked for elsewhere."""
+        if here.record is None and here.published and here.offset >= self._limits.held_from():
+            yield self._invented(here)
+            return
+        self._tally["in_flight"] += sum(saying.copies for saying in here.published)
+        if here.record is not None:
+            self._tally["not_yet_processed"] += 1
+            if self._limits.is_complete:
+                yield self._fault(Fault.LOST, here.offset, "not processed yet")
+
+    def _invented(self, here: Aligned) -> Difference:
+        what = f"published as {here.published[0].place}, but the topic has no such record"
+        return self._fault(Fault.FOREIGN, here.offset, what)
+
+    def _without_row(self, here: Aligned) -> Iterator[Difference]:
+        if here.offset < self._limits.kept_from():
+            self._tally["pruned"] += 1
+        elif here.record is not None:
+            told = f"; it was published as {here.published[0].place}" if here.published else ""
+            yield self._fault(Fault.LOST, here.offset, f"the store has no row for it{told}")
+        else:
+            yield self._fault(Fault.FOREIGN, here.offset, f"published as {here.published[0].place}, but without a row")
+
+    def _with_rows(self, here: Aligned) -> Iterator[Difference]:
+        self._tally["rows"] += len(here.rows)
+        if len(here.rows) > 1:
+            yield self._fault(Fault.DOUBLED, here.offset, "it has rows in predictions and in rejections")
+        for row in here.rows:
+            self._tally["scored" if row.is_scored else "rejected"] += 1
+            if here.record is not None:
+                yield from self._compared(here.record, row)
+            elif here.offset < self._limits.held_from():
+                self._tally["no_longer_in_topic"] += 1
+                yield from self._named(row)
+            else:
+                yield self._extra(row)
+            yield from self._publication(row, here)
+        self._tally["repeated"] += max(sum(saying.copies for saying in here.published) - 1, 0)
+
+    def _named(self, row: StoredRow) -> Iterator[Difference]:
+        if row.is_scored and row.event_id != self._event_id(row.offset):
+            yield self._fault(Fault.DOUBLED, row.offset, f"its row has the event id of another record: {row.event_id}")
+
+    def _extra(self, row: StoredRow) -> Difference:
+        if row.is_scored and row.event_id != self._event_id(row.offset):
+            what = f"a row with the event id of another record ({row.event_id}); the topic has no record here"
+            return self._fault(Fault.DOUBLED, row.offset, what)
+        return self._fault(Fault.FOREIGN, row.offset, "a row for which the topic has no record")
+
+    def _compared(self, record: Sent, row: StoredRow) -> Iterator[Difference]:
+        """Compare what was sent with what was stored; a review that the model failed on may be rejected."""
+        if not row.is_scored:
+            return
+        yield from self._named(row)
+        review = decode_review(record.value)
+        if isinstance(review, Rejected):
+            yield self._fault(Fault.DIFFERING, row.offset, f"scored, but the record is no review: {review.reason}")
+        elif (sent := content_of(review)) != row.content:
+            fields = zip(CONTENT, sent, row.content, strict=True)
+            names = [name for name, was_sent, stored in fields if not _is_kept(name, was_sent, stored)]
+            if names:
+                yield self._fault(Fault.DIFFERING, row.offset, f"its row has another {', '.join(names)} than was sent")
+
+    def _publication(self, row: StoredRow, here: Aligned) -> Iterator[Difference]:
+        sayings = [saying for saying in here.published if bool(saying.stars) == row.is_scored]
+        if not sayings:
+            limits = self._limits
+            if row.at_ms <= (limits.predictions_from_ms if row.is_scored else limits.rejected_from_ms):
+                self._tally["no_longer_published"] += 1
+                return
+            topic = "predictions" if row.is_scored else "rejected"
+            yield self._fault(Fault.UNPUBLISHED, row.offset, f"it has a row, but no record in the {topic} topic")
+        elif row.is_scored:
+            if not any(saying.stars == row.stars and saying.confidence == row.confidence for saying in sayings):
+                what = f"its row has other stars or another confidence than what was published as {sayings[0].place}"
+                yield self._fault(Fault.DIFFERING, row.offset, what)
+        elif here.record is not None and digest(here.record.value) not in {saying.digest for saying in sayings}:
+            what = f"the rejected record {sayings[0].place} does not hold the bytes that were sent"
+            yield self._fault(Fault.DIFFERING, row.offset, what)
+
+    def _event_id(self, offset: int) -> str:
+        return Origin(self._source, self._partition, offset).event_id
+
+    def _fault(self, fault: Fault, offset: int, what: str) -> Difference:
+        return Difference(fault, self._source.topic, self._partition, offset, what)
+
+
+def _is_kept(field: str, sent: object, stored: object) -> bool:
+    """Return whether a field was stored as it was sent; a text or title may have been cut at REVIEWPULSE_LONGEST_TEXT.
+
+    >>> _is_kept("text", "x" * 2_000, "x" * 1_000), _is_kept("text", "fine", "fin")
+    (True, False)
+    """
+    if sent == stored:
+        return True
+    is_text = field in {"text", "title"} and isinstance(sent, str) and isinstance(stored, str)
+    return is_text and len(str(stored)) >= LEAST_TEXT_LIMIT and str(sent).startswith(str(stored))
+
+
+def content_of(review: Review) -> tuple[object, ...]:
+    """Return what a row must repeat of a review, in the order of CONTENT."""
+    return (
+        review.review_id,
+        review.title,
+        review.text,
+        review.asin,
+        review.category,
+        review.rating,
+        review.timestamp,
+    )

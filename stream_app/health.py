@@ -1,0 +1,100 @@
+"""Tells over HTTP whether the worker is ready and whether it gets anywhere; in a thread and a loop of its own."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from typing import Final
+
+from aiohttp import web
+from pydantic import SecretStr
+
+from reviewpulse.access import is_authorised
+from reviewpulse.errors import SettingsError
+from stream_app.pulse import Pulse
+
+log = logging.getLogger(__name__)
+
+MOST_BODY_BYTES: Final = 1024
+"""A question about health has no body."""
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class HealthServer:
+    """Answers /health/ready and /health/live with 200 or 503 and a small JSON object that says why.
+
+    It has its own thread, so that it answers while the model computes and when the worker's event loop is blocked.
+    """
+
+    def __init__(self, pulse: Pulse, host: str, port: int, token: SecretStr | None = None) -> None:
+        self._app = health_app(pulse, token)
+        self._host = host
+        self._port = port
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._serve, name="health server", daemon=True)
+        self._listening: Future[int] = Future()
+
+    def start(self) -> int:
+        """Listen and return the port; raises SettingsError when the address cannot be had."""
+        self._thread.start()
+        try:
+            port = self._listening.result()
+        except OSError as exc:
+            raise SettingsError(
+                f"cannot tell the worker's health at {self._host}:{self._port} ({exc.strerror or exc}); "
+                "set REVIEWPULSE_HEALTH_HOST and REVIEWPULSE_HEALTH_PORT to an address that is free, or the port to 0"
+            ) from exc
+        log.info("health at http://%s:%d/health/ready and /health/live", self._host, port)
+        return port
+
+    def stop(self) -> None:
+        """Listen no more."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(1)
+
+    def _serve(self) -> None:
+        runner = web.AppRunner(self._app, access_log=None, handle_signals=False)
+        try:
+            self._loop.run_until_complete(runner.setup())
+            site = web.TCPSite(runner, self._host, self._port)
+            self._loop.run_until_complete(site.start())
+        except OSError as exc:
+            self._listening.set_exception(exc)
+        else:
+            self._listening.set_result(runner.addresses[0][1])
+            self._loop.run_forever()
+        self._loop.run_until_complete(runner.cleanup())
+        self._loop.close()
+
+
+def health_app(pulse: Pulse, token: SecretStr | None) -> web.Application:
+    """Return the two pages as an aiohttp application."""
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if is_authorised(request.headers.get("Authorization"), token):
+            return await handler(request)
+        return web.json_response({"error": "no or wrong token"}, status=401, headers={"WWW-Authenticate": "Bearer"})
+
+    async def ready(_request: web.Request) -> web.StreamResponse:
+        return _answer(pulse, pulse.unreadiness())
+
+    async def live(_request: web.Request) -> web.StreamResponse:
+        return _answer(pulse, pulse.standstill())
+
+    app = web.Application(middlewares=[guard], client_max_size=MOST_BODY_BYTES)
+    app.add_routes([web.get("/health/ready", ready), web.get("/health/live", live)])
+    return app
+
+
+def _answer(pulse: Pulse, fault: str | None) -> web.StreamResponse:
+    facts = {
+        "ok": fault is None,
+        "why": fault,
+        "partitions": pulse.last.partitions,
+        "waiting_reviews": pulse.last.waiting_reviews,
+    }
+    return web.json_response(facts, status=200 if fault is None else 503)

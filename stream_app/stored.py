@@ -1,0 +1,148 @@
+"""The store as `verify` reads it: beside running workers, in short transactions and chunks of rows."""
+
+import contextlib
+import heapq
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
+from typing import Any, Final, NamedTuple
+
+import sqlalchemy as sa
+
+from reviewpulse.errors import StoreError
+from reviewpulse.records import Source
+from reviewpulse.schema import offsets, predictions, rejections, sentiment_by_second, sources
+from reviewpulse.store_url import store_fault, store_name
+from stream_app.audit import StoredRow
+
+CHUNK_ROWS: Final = 4_000
+
+_OF_PREDICTIONS: Final = (
+    *("offset", "event_id", "stars", "confidence", "scored_at_ms"),
+    *("review_id", "title", "text", "asin", "category", "rating", "reviewed_at_ms"),
+)
+"""Where and what the prediction was, then what is compared with the record (audit.CONTENT)."""
+
+_OF_REJECTIONS: Final = ("offset", "rejected_at_ms")
+
+
+class Rollup(NamedTuple):
+    """What must be equal as long as nothing was pruned."""
+
+    counted: int
+    rows: int
+
+
+class StoredRows:
+    """The rows of one source. Every method may raise StoreError."""
+
+    def __init__(self, engine: sa.Engine, source: Source) -> None:
+        self._engine = engine
+        self._kept_from = 0
+        with _reading(engine) as connection:
+            self._source_id = connection.scalar(
+                sa.select(sources.c.source_id).filter_by(
+                    cluster_id=source.cluster_id, topic=source.topic, topic_id=source.topic_id
+                )
+            )
+            known = connection.execute(sa.select(sources).filter_by(topic=source.topic))
+            self.earlier = [
+                Source(row.cluster_id, row.topic, row.topic_id) for row in known if row.source_id != self._source_id
+            ]
+        """Earlier topics of the same name."""
+
+    def next_offsets(self) -> dict[int, int]:
+        """Return where the store reads on, for each partition that it knows."""
+        with _reading(self._engine) as connection:
+            found = connection.execute(
+                sa.select(offsets.c.partition, offsets.c.next_offset).filter_by(source_id=self._source_id)
+            )
+            return {row.partition: row.next_offset for row in found}
+
+    @property
+    def kept_from(self) -> int:
+        """The first offset whose rows were kept when `rows` last looked: those before it were pruned."""
+        return self._kept_from
+
+    def rows(self, partition: int, below: int) -> Iterator[StoredRow]:
+        """Yield a partition's rows of predictions and rejections before an offset, ordered by offset."""
+        self._kept_from = 0
+        scored, rejected = (self._table_rows(table, partition, below) for table in (predictions, rejections))
+        return heapq.merge(scored, rejected, key=attrgetter("offset"))
+
+    def rows_ahead(self) -> Iterator[tuple[int, int]]:
+        """Yield the places of rows that lie where the store itself says that it has not read yet."""
+        for table in (predictions, rejections):
+            is_read = (offsets.c.source_id == table.c.source_id) & (offsets.c.partition == table.c.partition)
+            query = (
+                sa.select(table.c.partition, table.c.offset)
+                .select_from(table.outerjoin(offsets, is_read))
+                .where(table.c.source_id == self._source_id)
+                .where(table.c.offset >= sa.func.coalesce(offsets.c.next_offset, 0))
+            )
+            with _reading(self._engine) as connection:
+                for row in connection.execution_options(yield_per=CHUNK_ROWS).execute(query):
+                    yield row.partition, row.offset
+
+    def rollup(self) -> Rollup | None:
+        """Return the roll-up's count beside that of the rows, of all sources; None when rows were pruned."""
+        with _reading(self._engine) as connection:
+            places = connection.execute(sa.select(offsets.c.source_id, offsets.c.partition)).all()
+            if any(_kept_from(connection, *place) for place in places):
+                return None
+            counted = connection.scalar(sa.select(sa.func.coalesce(sa.func.sum(sentiment_by_second.c.reviews), 0)))
+            rows = connection.scalar(sa.select(sa.func.count()).select_from(predictions))
+            return Rollup(int(counted or 0), int(rows or 0))
+
+    def rows_of_other_sources(self) -> int:
+        """Return how many rows belong to other topics, or to earlier ones of the same name."""
+        counts = [sa.select(sa.func.count()).select_from(table) for table in (predictions, rejections)]
+        if self._source_id is not None:
+            counts = [count.where(sa.column("source_id") != self._source_id) for count in counts]
+        with _reading(self._engine) as connection:
+            return sum(connection.scalar(count) or 0 for count in counts)
+
+    def _table_rows(self, table: sa.Table, partition: int, below: int) -> Iterator[StoredRow]:
+        start = 0
+        while start < below:
+            with _reading(self._engine) as connection:
+                query = _chunk(table).where(
+                    table.c.source_id == self._source_id,
+                    table.c.partition == partition,
+                    table.c.offset >= start,
+                    table.c.offset < below,
+                )
+                chunk = connection.execute(query).all()
+                self._kept_from = _kept_from(connection, self._source_id, partition)
+            yield from (_stored_row(row, is_scored=table is predictions) for row in chunk)
+            if len(chunk) < CHUNK_ROWS:
+                return
+            start = chunk[-1].offset + 1
+
+
+@contextlib.contextmanager
+def _reading(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """Run a block on one state of the store; a database error comes out as StoreError."""
+    try:
+        with engine.connect() as connection:
+            yield connection
+    except sa.exc.SQLAlchemyError as exc:
+        name, fault = store_name(engine.url), store_fault(exc, engine.url)
+        raise StoreError(f"the store {name} cannot be read: {fault}") from exc
+
+
+def _chunk(table: sa.Table) -> sa.Select[tuple[Any, ...]]:
+    """Return the query for the next rows of a table, with the columns that are compared."""
+    names = _OF_PREDICTIONS if table is predictions else _OF_REJECTIONS
+    return sa.select(*(table.c[name] for name in names)).order_by(table.c.offset).limit(CHUNK_ROWS)
+
+
+def _stored_row(row: Sequence[Any], *, is_scored: bool) -> StoredRow:
+    if is_scored:
+        return StoredRow(row[0], row[1], tuple(row[5:]), row[2], row[3], row[4])
+    return StoredRow(row[0], None, (), 0, 0.0, row[1])
+
+
+def _kept_from(connection: sa.Connection, source_id: int | None, partition: int) -> int:
+    """Return the first offset whose rows are kept, 0 where nothing is ever pruned."""
+    query = sa.select(offsets.c.kept_from).filter_by(source_id=source_id, partition=partition)
+    return int(connection.scalar(query) or 0)

@@ -1,0 +1,254 @@
+"""`reviewpulse verify`: compares the reviews topic, the store and the topics that the worker writes."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, Generic, NamedTuple, TypeVar
+
+import msgspec
+from kafka.consumer.fetcher import ConsumerRecord
+
+from reviewpulse.broker import SourceReader
+from reviewpulse.errors import SourceChangedError
+from reviewpulse.progress import Progress, Status
+from reviewpulse.records import Source
+from reviewpulse.schema import connect
+from reviewpulse.settings import KafkaSettings, StoreSettings
+from stream_app.audit import Difference, Fault, Limits, PartitionAudit, align
+from stream_app.published import PublishedTable, Sorting, Sources
+from stream_app.stored import Rollup, StoredRows
+from stream_app.topic_reader import TopicReader
+
+T = TypeVar("T")
+
+_SHOW_EVERY: Final = 2_000
+_ASK_SECONDS: Final = 1.0
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What was checked, and what is wrong: `faults` counts all of it, `differences` names the first ones."""
+
+    topic: str
+    topic_id: str
+    records: int
+    rows: int
+    scored: int
+    rejected: int
+    not_yet_processed: int
+    pruned: int
+    no_longer_in_topic: int
+    predictions: int
+    rejected_records: int
+    repeated: int
+    no_longer_published: int
+    in_flight: int
+    of_other_sources: int
+    rows_of_other_sources: int
+    rollup: Rollup | None
+    faults: dict[Fault, int]
+    differences: list[Difference]
+
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing was lost, stored twice or changed."""
+        return not any(self.faults.values())
+
+
+class Findings:
+    """Counts the differences of each kind and keeps the first few."""
+
+    def __init__(self, most_named: int) -> None:
+        self._most_named = most_named
+        self.counts: Counter[Fault] = Counter()
+        self.named: list[Difference] = []
+
+    def add(self, difference: Difference) -> None:
+        """Count a difference, and keep it if there is room."""
+        self.counts[difference.fault] += 1
+        if len(self.named) < self._most_named:
+            self.named.append(difference)
+
+
+class Counted(Generic[T]):
+    """Shows, while it is iterated over, how many of all records were read."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress = progress
+        self._total = total
+        self._done = 0
+
+    def records(self, records: Iterable[T], what: str) -> Iterator[T]:
+        """Yield the records and show the progress with what they are."""
+        for record in records:
+            self._done += 1
+            if self._done % _SHOW_EVERY == 0:
+                self._progress.show(Status(min(self._done, self._total), self._total, f"{what}, {self._done:,} read"))
+            yield record
+
+
+class _Readers(NamedTuple):
+    reviews: TopicReader
+    predictions: TopicReader
+    rejected: TopicReader
+
+
+def verify(
+    kafka: KafkaSettings, store: StoreSettings, *, is_complete: bool, most_named: int, progress: Progress
+) -> Report:
+    """Compare topics and store and return what was found; workers may go on meanwhile.
+
+    With is_complete everything that is in the topic has to be in the store. Memory does not grow with the number of
+    records; a temporary file does. Raises BrokerError or StoreError when a side cannot be read, and
+    SourceChangedError when the reviews topic was made anew meanwhile.
+    """
+    which = SourceReader(kafka)
+    engine = connect(store.store, writable=False)
+    try:
+        source = which.read()
+        stored = StoredRows(engine, source)
+        with (
+            TopicReader(kafka, kafka.reviews_topic) as reviews,
+            TopicReader(kafka, kafka.predictions_topic) as predictions,
+            TopicReader(kafka, kafka.rejected_topic) as rejected,
+            PublishedTable() as published,
+        ):
+            run = _Verification(source, stored, _Readers(reviews, predictions, rejected), published, progress)
+            report = run.report(is_complete=is_complete, most_named=most_named)
+        if which.read() != source:
+            raise SourceChangedError(f"topic {source.topic} was made anew meanwhile; run verify again")
+        return report
+    finally:
+        which.close()
+        engine.dispose()
+
+
+class _Verification:
+    """One comparison: first what the store has, then what was published, then record by record."""
+
+    def __init__(
+        self, source: Source, stored: StoredRows, readers: _Readers, published: PublishedTable, progress: Progress
+    ) -> None:
+        self._source = source
+        self._stored = stored
+        self._readers = readers
+        self._published = published
+        self._progress = progress
+        self._tally: Counter[str] = Counter()
+
+    def report(self, *, is_complete: bool, most_named: int) -> Report:
+        # The order matters: a worker publishes before it stores, so all that is in the store now is in the topics
+        # when they are read afterwards.
+        next_offsets = self._stored.next_offsets()
+        self._findings = Findings(most_named)
+        self._firsts = self._readers.reviews.first_offsets()
+        ends = self._readers.reviews.ends()
+        self._counted: Counted[ConsumerRecord] = Counted(self._progress, self._total(ends))
+        predictions_from_ms, rejected_from_ms = self._sort_published()
+        for partition in sorted({*ends, *next_offsets, *self._published.partitions()}):
+            limits = Limits(
+                next_offset=next_offsets.get(partition, 0),
+                kept_from=lambda: self._stored.kept_from,
+                held_from=_Refreshed(self._readers.reviews, partition, self._firsts),
+                predictions_from_ms=predictions_from_ms,
+                rejected_from_ms=rejected_from_ms,
+                is_complete=is_complete,
+            )
+            self._compare(partition, limits, ends.get(partition, 0))
+        for place in self._stored.rows_ahead():
+            self._add(Fault.DOUBLED, *place, "a row where the store itself says that it has not read yet")
+        return self._summary(self._rollup())
+
+    def _total(self, ends: Mapping[int, int]) -> int:
+        """Return how many records there are to read, about."""
+        total = sum(ends.values()) - sum(self._firsts.values())
+        for reader in (self._readers.predictions, self._readers.rejected):
+            total += sum(reader.ends().values()) - sum(reader.first_offsets().values())
+        return total
+
+    def _sort_published(self) -> tuple[float, float]:
+        """Sort what was published on disk; return the times from which on each topic still holds all of it."""
+        sources = Sources(self._source, self._stored.earlier)
+        held_from = []
+        for reader in (self._readers.predictions, self._readers.rejected):
+            sorting = Sorting(sources, reader.topic, self._tally, self._findings.add)
+            sort = sorting.predictions if reader is self._readers.predictions else sorting.rejections
+            beginnings = _Beginnings(reader)
+            records = self._counted.records(beginnings.watched(reader.all_records()), f"topic {reader.topic}")
+            self._published.add(sort(records))
+            held_from.append(beginnings.held_from_ms())
+        return held_from[0], held_from[1]
+
+    def _compare(self, partition: int, limits: Limits, end: int) -> None:
+        if limits.next_offset > end:
+            what = f"the store reads on at {limits.next_offset}, behind the topic's end {end}: records will be missed"
+            self._add(Fault.LOST, partition, end, what)
+        sent: Iterable[ConsumerRecord] = ()
+        if partition in self._firsts:
+            sent = self._counted.records(
+                self._readers.reviews.records(partition), f"topic {self._source.topic}, partition {partition}"
+            )
+        rows = self._stored.rows(partition, limits.next_offset)
+        audit = PartitionAudit(self._source, partition, limits, self._tally)
+        for difference in audit.differences(align(sent, rows, self._published.of_partition(partition))):
+            self._findings.add(difference)
+
+    def _rollup(self) -> Rollup | None:
+        rollup = self._stored.rollup()
+        if rollup is not None and rollup.counted != rollup.rows:
+            what = f"sentiment_by_second counts {rollup.counted:,} reviews, predictions has {rollup.rows:,} rows"
+            self._findings.add(Difference(Fault.ROLLUP, self._source.topic, None, None, what))
+        return rollup
+
+    def _add(self, fault: Fault, partition: int, offset: int, what: str) -> None:
+        self._findings.add(Difference(fault, self._source.topic, partition, offset, what))
+
+    def _summary(self, rollup: Rollup | None) -> Report:
+        fields = set(Report.__struct_fields__)
+        return Report(
+            topic=self._source.topic,
+            topic_id=self._source.topic_id,
+            rows_of_other_sources=self._stored.rows_of_other_sources(),
+            rollup=rollup,
+            faults={fault: self._findings.counts[fault] for fault in Fault},
+            differences=self._findings.named,
+            **dict.fromkeys(sorted(fields - _NOT_TALLIED), 0) | self._tally,
+        )
+
+
+_NOT_TALLIED: Final = {"topic", "topic_id", "rows_of_other_sources", "rollup", "faults", "differences"}
+
+
+class _Refreshed:
+    """The first offset that a partition still holds; Kafka may delete more while it is read."""
+
+    def __init__(self, reader: TopicReader, partition: int, known: Mapping[int, int]) -> None:
+        self._reader = reader
+        self._partition = partition
+        self._offset = known.get(partition, 0)
+        self._asked_at = 0.0
+
+    def __call__(self) -> int:
+        if time.monotonic() - self._asked_at > _ASK_SECONDS:
+            self._offset = self._reader.first_offsets().get(self._partition, 0)
+            self._asked_at = time.monotonic()
+        return self._offset
+
+
+class _Beginnings:
+    """Notes the first record of each partition, to tell what Kafka's retention may have deleted."""
+
+    def __init__(self, reader: TopicReader) -> None:
+        self._firsts = reader.first_offsets()
+        self._times: dict[int, int] = {}
+
+    def watched(self, records: Iterable[ConsumerRecord]) -> Iterator[ConsumerRecord]:
+        """Yield the records and remember the time of each partition's first one."""
+        for record in records:
+            if record.partition not in self._times:
+                self._times[record.partition] = record.timestamp
+            yield record
+
+    def held_from_ms(self) -> float:
+        """Return the time from which on no partition has lost a record, -inf when none has lost any."""
+        cut = (partition for partition, offset in self._firsts.items() if offset > 0)
+        return max((self._times.get(partition, float("inf")) for partition in cut), default=float("-inf"))
