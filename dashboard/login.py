@@ -74,7 +74,7 @@ class Gate:
         if scope["type"] == "http":
             answer = await self._answer(Request(scope, receive))
             await (answer or self._app)(scope, receive, send)
-        elif scope["type"] == "websocket" and not self._is_known(HTTPConnection(scope)):
+        elif scope["type"] == "websocket" and not self._may_connect(HTTPConnection(scope)):
             await send({"type": "websocket.close", "code": 1008})
         else:
             await self._app(scope, receive, send)
@@ -95,7 +95,12 @@ class Gate:
             return RedirectResponse(LOGIN_PATH, 303)
         return _unauthorised()
 
-    def _judge_header(self, request: Request) -> Response | None:
+    def _may_connect(self, connection: HTTPConnection) -> bool:
+        if self._has_cookie(connection):
+            return True
+        return "authorization" in connection.headers and self._judge_header(connection) is None
+
+    def _judge_header(self, request: HTTPConnection) -> Response | None:
         address = _address(request)
         if wait_seconds := self._failures.wait_seconds(address):
             return PlainTextResponse("too many wrong tokens", 429, {"Retry-After": str(wait_seconds)})
@@ -124,9 +129,6 @@ class Gate:
             secure=request.url.scheme == "https",
         )
         return answer
-
-    def _is_known(self, connection: HTTPConnection) -> bool:
-        return self._has_cookie(connection) or is_authorised(connection.headers.get("authorization"), self._token)
 
     def _has_cookie(self, connection: HTTPConnection) -> bool:
         try:

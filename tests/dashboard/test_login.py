@@ -12,8 +12,8 @@ from dashboard.login import FAILURES_PER_MINUTE, Failures, Gate
 TOKEN = "a token of the tests"
 
 
-def visit(kind: str, **headers: str) -> tuple[bool, list[dict[str, Any]]]:
-    """Return whether a request or a websocket reached the app, and what was answered instead."""
+def visit(kind: str, guesses: int = 0, **headers: str) -> tuple[bool, list[dict[str, Any]]]:
+    """Return whether a request or a websocket reached the app, and what was answered instead; after so many guesses."""
     reached, sent = list[str](), list[dict[str, Any]]()
 
     async def app(scope: Any, _receive: Any, _send: Any) -> None:
@@ -33,7 +33,12 @@ def visit(kind: str, **headers: str) -> tuple[bool, list[dict[str, Any]]]:
         "client": ("127.0.0.1", 1),
         "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
     }
-    asyncio.run(Gate(app, SecretStr(TOKEN), login_seconds=60)(scope, receive, send))
+    gate = Gate(app, SecretStr(TOKEN), login_seconds=60)
+    wrong = scope | {"type": "websocket", "headers": [(b"authorization", b"Bearer guess")]}
+    for _ in range(guesses):
+        asyncio.run(gate(wrong, receive, send))
+    sent.clear()
+    asyncio.run(gate(scope, receive, send))
     return bool(reached), sent
 
 
@@ -56,6 +61,14 @@ def test_neither_request_nor_websocket_passes_without_the_token(headers: dict[st
 def test_request_and_websocket_pass_with_the_token() -> None:
     for kind in ("http", "websocket"):
         assert visit(kind, Authorization=f"Bearer {TOKEN}") == (True, [])
+
+
+def test_guesses_on_websockets_are_counted_like_others() -> None:
+    token = {"Authorization": f"Bearer {TOKEN}"}
+
+    assert visit("http", guesses=FAILURES_PER_MINUTE - 1, **token) == (True, [])
+    is_let_in, answer = visit("http", guesses=FAILURES_PER_MINUTE, **token)
+    assert (is_let_in, answer[0]["status"]) == (False, 429)
 
 
 def test_an_address_that_failed_too_often_may_try_again_a_minute_after() -> None:
