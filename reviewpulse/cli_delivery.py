@@ -13,7 +13,7 @@ from rich.console import Console
 
 from reviewpulse.errors import RejectedError
 from reviewpulse.progress import progress_on
-from reviewpulse.settings import KafkaSettings, StoreSettings, load
+from reviewpulse.settings import KafkaSettings, StoreSettings, WorkerSettings, load
 from reviewpulse.visible import visible_json, visible_line
 
 if TYPE_CHECKING:
@@ -126,7 +126,8 @@ def replay(
 ) -> None:
     """Send rejected records to the reviews topic again, as they are or mended.
 
-    Those that would only be rejected again are named and not sent, nor are those that were sent again before.
+    Those that the decoder would only reject again are named and not sent, nor are those that were sent again before.
+    Those that the model failed on are sent: another model may do better.
     """
     from stream_app.replay import edited, from_file, from_topic
 
@@ -149,8 +150,9 @@ def replay(
 def _replay(kafka: KafkaSettings, candidates: "Candidates", *, is_again: bool, is_dry: bool, is_sure: bool) -> None:
     from stream_app.replay import make_plan, send
 
+    limit = load(WorkerSettings).text_limit
     with progress_on(Console(stderr=True), "replay") as progress:
-        plan = make_plan(kafka, candidates, is_again=is_again, progress=progress)
+        plan = make_plan(kafka, candidates, limit, is_again=is_again, progress=progress)
     for line in _plan_lines(plan):
         typer.echo(line)
     if is_dry or not plan.chosen:
@@ -158,7 +160,7 @@ def _replay(kafka: KafkaSettings, candidates: "Candidates", *, is_again: bool, i
     if len(plan.chosen) > FEW and not is_sure:
         typer.confirm(f"send {len(plan.chosen):,} records to {kafka.reviews_topic}?", abort=True)
     with progress_on(Console(stderr=True), "replay") as progress:
-        sent = send(kafka, candidates, plan.chosen, progress)
+        sent = send(kafka, candidates, plan.chosen, limit, progress)
     typer.echo(f"sent {sent:,} to {kafka.reviews_topic}; a worker scores them")
 
 

@@ -18,6 +18,9 @@ _EVENTS: Final = uuid.UUID("6f3c0f6e-6f0b-5c1e-9d56-8d2f3c9a7b11")
 LONGEST_ID: Final = 512
 """Characters of a review_id, which is the key of the prediction, and of the other names: both must stay small."""
 
+LONGEST_TEXT: Final = 100_000
+"""Characters of a text or title, unless the settings say otherwise."""
+
 LEAST_TEXT_LIMIT: Final = 1_000
 """A shorter limit for texts would cut what the model reads."""
 
@@ -54,7 +57,7 @@ class Review(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class TextLimit(msgspec.Struct, frozen=True):
     """What becomes of texts and titles that are too long."""
 
-    characters: int = 100_000
+    characters: int = LONGEST_TEXT
     is_cut: bool = True
     """Cut after so many characters, else rejected."""
 

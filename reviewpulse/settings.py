@@ -7,7 +7,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from reviewpulse.errors import SettingsError
-from reviewpulse.records import LEAST_TEXT_LIMIT
+from reviewpulse.records import LEAST_TEXT_LIMIT, LONGEST_TEXT, TextLimit
 
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
@@ -100,7 +100,7 @@ class WorkerSettings(RoomSettings):
     ] = 60.0
     longest_text: Annotated[
         int, Field(ge=LEAST_TEXT_LIMIT, description="most characters of a review's text, or title")
-    ] = 100_000
+    ] = LONGEST_TEXT
     too_long: Annotated[TooLong, Field(description="what becomes of a text that is longer")] = "cut"
     threads: Annotated[int, Field(ge=0, description="CPU threads of one worker's model; 0 shares out the cores")] = 0
     stall_seconds: Annotated[
@@ -118,15 +118,20 @@ class WorkerSettings(RoomSettings):
         int, Field(ge=0, le=65535, description="port that a worker tells its health on, the second the next; 0: none")
     ] = 0
 
+    @property
+    def text_limit(self) -> TextLimit:
+        """What becomes of texts that are too long."""
+        return TextLimit(self.longest_text, is_cut=self.too_long == "cut")
+
 
 class AccessSettings(RoomSettings):
-    """Who may ask our HTTP servers, the dashboard's and the worker's alike, and how much."""
+    """Who may ask our HTTP servers, and how much of the dashboard."""
 
     token: Annotated[
         SecretStr | None, Field(description="what HTTP clients must know, 16 characters or more; never shown")
     ] = None
     login_hours: Annotated[float, Field(gt=0, description="how long a browser stays logged in")] = 12.0
-    most_body_bytes: Annotated[int, Field(ge=1024, description="largest body of an HTTP request")] = 65_536
+    most_body_bytes: Annotated[int, Field(ge=1024, description="largest body of a request to the dashboard")] = 65_536
 
     @field_validator("token")
     @classmethod

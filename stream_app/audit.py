@@ -199,10 +199,11 @@ class PartitionAudit:
 
     def _compared(self, record: Sent, row: StoredRow) -> Iterator[Difference]:
         """Compare what was sent with what was stored; a review that the model failed on may be rejected."""
+        review = decode_review(record.value)
         if not row.is_scored:
+            self._tally["rejected_readable"] += isinstance(review, Review)
             return
         yield from self._named(row)
-        review = decode_review(record.value)
         if isinstance(review, Rejected):
             yield self._fault(Fault.DIFFERING, row.offset, f"scored, but the record is no review: {review.reason}")
         elif (sent := content_of(review)) != row.content:
@@ -210,6 +211,8 @@ class PartitionAudit:
             names = [name for name, was_sent, stored in fields if not _is_kept(name, was_sent, stored)]
             if names:
                 yield self._fault(Fault.DIFFERING, row.offset, f"its row has another {', '.join(names)} than was sent")
+            else:
+                self._tally["cut"] += 1
 
     def _publication(self, row: StoredRow, here: Aligned) -> Iterator[Difference]:
         sayings = [saying for saying in here.published if bool(saying.stars) == row.is_scored]

@@ -17,7 +17,7 @@ from kafka.errors import KafkaError
 from reviewpulse.broker import client_options, unreachable
 from reviewpulse.errors import BrokerError, RejectedError
 from reviewpulse.progress import Progress, Status
-from reviewpulse.records import Rejected, decode_review, to_milliseconds
+from reviewpulse.records import Rejected, TextLimit, decode_review, to_milliseconds
 from reviewpulse.settings import KafkaSettings
 from stream_app.rejected import Filter, Line, OriginalBytes, json_line, read_rejected
 from stream_app.topic_reader import TopicReader
@@ -47,10 +47,9 @@ class Candidate(NamedTuple):
     raw: bytes | None
     trouble: str | None
 
-    @property
-    def refusal(self) -> str | None:
+    def refusal(self, limit: TextLimit) -> str | None:
         """Why it would be rejected again, None when it would not."""
-        review = decode_review(self.raw)
+        review = decode_review(self.raw, limit)
         return self.trouble or (review.reason if isinstance(review, Rejected) else None)
 
 
@@ -114,15 +113,17 @@ def edited(kafka: KafkaSettings, wanted: Filter) -> Iterator[Candidates]:
         yield from_file(path)
 
 
-def make_plan(kafka: KafkaSettings, candidates: Candidates, *, is_again: bool, progress: Progress) -> Plan:
-    """Return what to send: what the decoder takes and, unless is_again, was not replayed before.
+def make_plan(
+    kafka: KafkaSettings, candidates: Candidates, limit: TextLimit, *, is_again: bool, progress: Progress
+) -> Plan:
+    """Return what to send: what the decoder takes within the limit and, unless is_again, was not replayed before.
 
     Raises BrokerError, and RejectedError for a file that cannot be read.
     """
     chosen, refused, first_refused = set[str](), 0, list[str]()
     oldest = datetime.max.replace(tzinfo=UTC)
     for candidate in candidates():
-        refusal = candidate.refusal
+        refusal = candidate.refusal(limit)
         if refusal is None:
             chosen.add(candidate.event_id)
             oldest = min(oldest, candidate.rejected_at)
@@ -149,7 +150,9 @@ def replayed_of(kafka: KafkaSettings, event_ids: set[str], since: datetime, prog
     return found
 
 
-def send(kafka: KafkaSettings, candidates: Candidates, chosen: frozenset[str], progress: Progress) -> int:
+def send(
+    kafka: KafkaSettings, candidates: Candidates, chosen: frozenset[str], limit: TextLimit, progress: Progress
+) -> int:
     """Send the chosen candidates, each event id once, and return how many Kafka has confirmed.
 
     Raises BrokerError when it did not confirm them all; those may be sent again, they are known by their header.
@@ -164,7 +167,7 @@ def send(kafka: KafkaSettings, candidates: Candidates, chosen: frozenset[str], p
     try:
         deliveries = []
         for candidate in candidates():
-            if candidate.event_id in left and candidate.refusal is None:
+            if candidate.event_id in left and candidate.refusal(limit) is None:
                 left.discard(candidate.event_id)
                 deliveries.append(producer.send(kafka.reviews_topic, **_record(candidate)))
             if len(deliveries) >= _SENT_AT_ONCE:

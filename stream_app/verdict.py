@@ -47,6 +47,8 @@ def _counts(report: Report) -> Iterator[tuple[str, str]]:
     yield "records checked", f"{report.records:,}"
     yield "  stored as predictions", f"{report.scored:,}"
     yield "  stored as rejections", f"{report.rejected:,}"
+    yield "    of which the decoder takes (the model failed, or too long)", f"{report.rejected_readable:,}"
+    yield "  stored with a text that was cut", f"{report.cut:,}"
     yield "  not processed yet (lag)", f"{report.not_yet_processed:,}"
     yield "  row pruned after its time", f"{report.pruned:,}"
     yield "rows whose record is no longer in the topic", f"{report.no_longer_in_topic:,}"

@@ -34,6 +34,10 @@ class Report(msgspec.Struct, frozen=True):
     rows: int
     scored: int
     rejected: int
+    rejected_readable: int
+    """Rejected though the decoder takes them: the model failed on them, or they were too long."""
+    cut: int
+    """Stored with a text or title that was cut."""
     not_yet_processed: int
     pruned: int
     no_longer_in_topic: int

@@ -16,7 +16,6 @@ from pydantic import SecretStr
 from reviewpulse.broker import SourceReader, ensure_topics, unreachable
 from reviewpulse.card import find_checkpoint
 from reviewpulse.errors import BrokerError, MembershipError, SourceChangedError
-from reviewpulse.records import TextLimit
 from reviewpulse.schema import connect
 from reviewpulse.settings import KafkaSettings, StoreSettings, WorkerSettings
 from stream_app.app import PUBLISH_SECONDS, REBALANCE_SECONDS, ScoringApp
@@ -145,7 +144,7 @@ class _Run:
             retry_seconds=self._worker.retry_seconds,
             publish_seconds=min(PUBLISH_SECONDS, max(self._worker.retry_seconds, 1)),
             clock=lambda: datetime.now(UTC),
-            text_limit=TextLimit(self._worker.longest_text, is_cut=self._worker.too_long == "cut"),
+            text_limit=self._worker.text_limit,
             outages=self._outages,
             on_step=self._on_step,
         )

@@ -205,3 +205,16 @@ def test_with_complete_nothing_may_be_left() -> None:
     faults, tally, _ = judged(records, [], sayings, limits(0, is_complete=True))
 
     assert (faults, tally["in_flight"]) == ([(Fault.LOST, 0), (Fault.LOST, 1)], 2)
+
+
+def test_what_was_cut_and_what_was_rejected_though_readable_is_counted() -> None:
+    long = b'{"text": "%s"}' % (b"x" * 2_000)
+    review = decode_review(long)
+    assert isinstance(review, Review)
+    cut = msgspec.structs.replace(review, text="x" * 1_500)
+    rows = [row(0)._replace(content=content_of(cut)), StoredRow(1, None, (), 0, 0.0, 1_000)]
+    said = [published(0), Published(1, 0, 0.0, digest(long), "rejected 0/1", 1)]
+
+    faults, tally, _ = judged([Record(0, long), Record(1, long)], rows, said, limits(2))
+
+    assert (faults, tally["cut"], tally["rejected_readable"]) == ([], 1, 1)
