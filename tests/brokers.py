@@ -5,7 +5,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,40 +23,47 @@ START_SECONDS = 60.0
 class DistributionBroker:
     """One Apache Kafka node (broker and controller) of an unpacked distribution, on loopback, with its own data."""
 
-    def __init__(self, home: Path, folder: Path) -> None:
+    def __init__(self, home: Path, folder: Path, number: int = 1, controllers: Mapping[int, int] | None = None) -> None:
+        """Prepare a node; of a cluster, its number and the controllers' ports by number."""
         self._home = home
         self._log = folder / "kafka.log"
         self._properties = folder / "server.properties"
-        self.port, controller_port = free_port(), free_port()
+        self.data = folder / "data"
+        self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
-        self._properties.write_text(_properties(self.port, controller_port, folder / "data"))
+        folder.mkdir(parents=True, exist_ok=True)
+        self._properties.write_text(_properties(self.port, number, controllers or {number: free_port()}, self.data))
         self._process: subprocess.Popen[bytes] | None = None
 
-    def format(self, *arguments: str) -> None:
+    def format(self, *arguments: str, cluster_id: str | None = None) -> None:
         """Prepare the data folder, once; more arguments are those of kafka-storage.sh."""
         script = str(self._home / "bin" / "kafka-storage.sh")
-        cluster_id = subprocess.run([script, "random-uuid"], check=True, capture_output=True, text=True).stdout.strip()
-        subprocess.run(
-            [script, "format", "-t", cluster_id, "-c", str(self._properties), *arguments],
-            check=True,
-            capture_output=True,
-        )
+        command = [script, "format", "-t", cluster_id or random_id(self._home), "-c", str(self._properties), *arguments]
+        subprocess.run(command, check=True, capture_output=True)
 
     def start(self) -> None:
         """Start the node and wait until it answers."""
+        self.begin()
+        self.wait()
+
+    def begin(self) -> None:
+        """Start the node; a cluster's nodes are up only once most of them are begun."""
         with self._log.open("ab") as output:
             self._process = child.start(
                 [str(self._home / "bin" / "kafka-server-start.sh"), str(self._properties)], output=output
             )
+
+    def wait(self) -> None:
+        """Wait until the node answers; raises BrokerError with the end of its log when it does not."""
         deadline = time.monotonic() + START_SECONDS
         while not re.search("Kafka Server started", self._log.read_text(errors="replace")):
-            if self._process.poll() is not None or time.monotonic() > deadline:
+            if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
                 raise BrokerError(f"Apache Kafka did not start: {self._log.read_text(errors='replace')[-2000:]}")
             time.sleep(0.1)
 
     def kill(self) -> None:
         """End the node at once, as a power cut does; it can be started again with what it kept."""
-        if self._process is not None:
+        if self._process is not None and self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._log.unlink()
@@ -67,22 +74,32 @@ class DistributionBroker:
             child.stop(self._process, term_seconds=20)
 
 
-def _properties(port: int, controller_port: int, data: Path) -> str:
-    """Return the configuration of one KRaft node that starts quickly and keeps little."""
+def random_id(home: Path) -> str:
+    """Return a cluster id that no other cluster has."""
+    script = str(home / "bin" / "kafka-storage.sh")
+    return subprocess.run([script, "random-uuid"], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _properties(port: int, number: int, controllers: Mapping[int, int], data: Path) -> str:
+    """Return the configuration of a KRaft node that starts quickly and keeps little."""
+    copies = min(3, len(controllers))
     lines = {
         "process.roles": "broker,controller",
-        "node.id": 1,
-        "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
-        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
+        "node.id": number,
+        "controller.quorum.voters": ",".join(f"{node}@127.0.0.1:{at}" for node, at in controllers.items()),
+        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controllers[number]}",
         "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
         "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
         "controller.listener.names": "CONTROLLER",
         "inter.broker.listener.name": "PLAINTEXT",
         "log.dirs": data,
         "offsets.topic.num.partitions": 4,
-        "offsets.topic.replication.factor": 1,
+        "offsets.topic.replication.factor": copies,
         "transaction.state.log.num.partitions": 4,
-        "transaction.state.log.replication.factor": 1,
+        "transaction.state.log.replication.factor": copies,
+        "min.insync.replicas": max(copies - 1, 1),
+        "broker.session.timeout.ms": 3_000,
+        "broker.heartbeat.interval.ms": 500,
         "transaction.state.log.min.isr": 1,
         "share.coordinator.state.topic.replication.factor": 1,
         "share.coordinator.state.topic.min.isr": 1,
