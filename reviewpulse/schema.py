@@ -1,6 +1,7 @@
 """The store: its tables, its version, and how to open it. See docs/contracts.md."""
 
 import sqlite3
+import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final
@@ -19,6 +20,8 @@ does not hear that it is to stop: so this is less than a worker's stop may take.
 
 SILENT_SECONDS: Final = 30
 """How long a PostgreSQL server may leave what was sent unconfirmed before the connection counts as broken."""
+
+_WAL_RETRY_SECONDS: Final = 0.02
 
 _SCHEMA_LOCK: Final = 0x7265_7669_6577
 """The PostgreSQL advisory lock of whoever makes or migrates the tables."""
@@ -182,7 +185,7 @@ def _sqlite_engine(url: URL, writable: bool) -> sa.Engine:
     def _configure(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None  # the "begin" hook below begins
         if writable:
-            connection.execute("PRAGMA journal_mode=WAL")
+            _enter_wal(connection)
             connection.execute("PRAGMA synchronous=FULL")
 
     @sa.event.listens_for(engine, "begin")
@@ -190,6 +193,20 @@ def _sqlite_engine(url: URL, writable: bool) -> sa.Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writable else "BEGIN")
 
     return engine
+
+
+def _enter_wal(connection: sqlite3.Connection) -> None:
+    """Put the file into WAL mode, waiting up to BUSY_SECONDS for a writer: SQLite's busy handler does not wait here."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(_WAL_RETRY_SECONDS)
+        else:
+            return
 
 
 def _postgresql_engine(url: URL, writable: bool) -> sa.Engine:

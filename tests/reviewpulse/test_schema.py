@@ -1,3 +1,4 @@
+import sqlite3
 import threading
 import traceback
 from collections.abc import Callable
@@ -159,6 +160,20 @@ def test_a_lock_that_another_holds_for_long_ends_a_statement(store_url: str, mon
 
 def test_several_workers_may_make_the_store_at_once(store_url: str) -> None:
     assert failures_of_threads(lambda: connect(store_url, writable=True).dispose()) == []
+
+
+def test_a_new_file_waits_for_a_writer_before_it_enters_wal_mode(tmp_path: Path) -> None:
+    """SQLite asks no busy handler there: of several workers, at their first start, one found the file locked."""
+    file = tmp_path / "store.db"
+    writer = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    ends = threading.Timer(0.3, writer.commit)
+    ends.start()
+
+    connect(f"sqlite:///{file}", writable=True).dispose()
+
+    ends.join()
+    writer.close()
 
 
 def failures_of_threads(action: Callable[[], None]) -> list[Exception]:
