@@ -10,6 +10,8 @@ from reviewpulse.decision import Predictions
 HARMLESS_TEXT: Final = "Good product, works as described."
 """A model that fails on this as well is broken: then no review is to blame."""
 
+_NO_NUMBERS: Final = "its probabilities are no numbers"
+
 
 class Sifted(NamedTuple):
     """What the model said of some texts, and which of them it failed on."""
@@ -25,9 +27,9 @@ class Sifted(NamedTuple):
 def sift(predict: Callable[[Sequence[str]], Predictions], texts: Sequence[str]) -> Sifted:
     """Return the predictions for all texts but those that the model fails on, found by halving.
 
-    Takes some 2 * k * log2(n) calls for k culprits among n texts, one call when there is none. Raises what the model
-    raised when it fails on a harmless text as well, and a lack of memory or an OSError at once: an outage or a defect
-    is not the reviews' fault.
+    It fails by raising, or by probabilities that are no numbers. Takes some 2 * k * log2(n) calls for k texts among n
+    that make it raise, one call when there is none. Raises the failure when it fails on a harmless text as well, and a
+    lack of memory or an OSError at once: an outage or a defect is not the reviews' fault.
 
     >>> def predict(texts):
     ...     scores = [1 / len(text) for text in texts]
@@ -40,8 +42,7 @@ def sift(predict: Callable[[Sequence[str]], Predictions], texts: Sequence[str]) 
 
     def score(rows: Sequence[int]) -> None:
         try:
-            parts.append(predict([texts[row] for row in rows]))
-            kept.extend(rows)
+            found = predict([texts[row] for row in rows])
         except (MemoryError, OSError):  # the machine's fault, not a review's
             raise
         except Exception as exc:  # noqa: BLE001  # whatever a text makes the model raise
@@ -51,9 +52,17 @@ def sift(predict: Callable[[Sequence[str]], Predictions], texts: Sequence[str]) 
             middle = len(rows) // 2
             score(rows[:middle])
             score(rows[middle:])
+        else:
+            are_numbers = np.isfinite(found.probabilities.sum(axis=1))  # (rows,)
+            parts.append(Predictions(found.probabilities[are_numbers], found.classes[are_numbers]))
+            for row, is_scored in zip(rows, are_numbers.tolist(), strict=True):
+                if is_scored:
+                    kept.append(row)
+                else:
+                    culprits[row] = FloatingPointError(_NO_NUMBERS)
 
     score(range(len(texts)))
-    if culprits:
-        predict([HARMLESS_TEXT])
+    if culprits and not np.isfinite(predict([HARMLESS_TEXT]).probabilities).all():
+        raise FloatingPointError(_NO_NUMBERS)
     joined = Predictions(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True))) if parts else None
     return Sifted(kept, joined, culprits)

@@ -157,10 +157,15 @@ class PredictionStore:
 
 @contextlib.contextmanager
 def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """Run a block in one transaction; a database error comes out as StoreError."""
+    """Run a block in one transaction; a database error comes out as StoreError, but not one over the values given.
+
+    A value that the tables refuse is refused at each new try: a defect, and no outage.
+    """
     try:
         with engine.begin() as connection:
             yield connection
+    except (sa.exc.IntegrityError, sa.exc.DataError):
+        raise
     except (sa.exc.SQLAlchemyError, sqlite3.Error) as exc:  # sqlite3's own: when a new connection is configured
         fault = store_fault(exc, engine.url)
         raise StoreError(f"the store {store_name(engine.url)} failed: {fault}") from exc

@@ -36,14 +36,19 @@ class StarModel(QuickModel):
         super().__init__()
         self.batches: list[list[str]] = []
         self.poison: str | None = None
-        """Texts that contain it make the model fail."""
+        """Texts that contain it make the model raise."""
+        self.vapour: str | None = None
+        """Texts that contain it get probabilities that are no numbers."""
 
     def predict(self, texts: Sequence[str]) -> Predictions:
         """Return the predictions for some texts."""
         self.batches.append(list(texts))
         if self.poison and any(self.poison in text for text in texts):
             raise IndexError("index 7 is out of range")
-        return super().predict(texts)
+        predictions = super().predict(texts)
+        if self.vapour:
+            predictions.probabilities[[self.vapour in text for text in texts]] = np.nan
+        return predictions
 
 
 class ListSender:

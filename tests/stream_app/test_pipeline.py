@@ -165,6 +165,25 @@ def test_reviews_that_make_the_model_fail_are_rejected_and_the_others_of_their_b
     assert (bench.count(predictions), bench.count(rejections)) == (5, 2)
 
 
+def test_a_review_whose_probabilities_are_no_numbers_is_rejected_and_the_others_are_scored(bench: Bench) -> None:
+    bench.model.vapour = "vapour"
+    run(bench.pipeline(), [Message(0, at, review_bytes(text)) for at, text in enumerate(["1", "vapour", "3"])])
+
+    assert (bench.offsets(predictions), bench.offsets(rejections)) == ([0, 2], [1])
+    assert [len(batch) for batch in bench.model.batches] == [3, 1], "found at once, not by halving"
+    (reason,) = [dict(headers)["reason"] for topic, _, _, headers in bench.sender.sent if topic == "reviews.rejected"]
+    assert b"no numbers" in reason
+
+
+def test_a_model_that_gives_no_numbers_for_a_harmless_text_blames_no_review(bench: Bench) -> None:
+    bench.model.vapour = "o"  # as in the harmless text
+
+    with pytest.raises(FloatingPointError):
+        run(bench.pipeline(), [Message(0, 0, review_bytes("so so"))])
+
+    assert (bench.count(predictions), bench.count(rejections), bench.sender.sent) == (0, 0, [])
+
+
 def test_a_topic_made_anew_ends_the_pipeline_before_its_messages_are_taken_for_old_ones(bench: Bench) -> None:
     pipeline = bench.pipeline()
     run(pipeline, [Message(0, 0, review_bytes("5"))])

@@ -14,11 +14,11 @@ import sqlalchemy as sa
 from reviewpulse import schema
 from reviewpulse.errors import StoreError
 from reviewpulse.records import TextLimit
-from reviewpulse.schema import connect, offsets, predictions, sentiment_by_second
+from reviewpulse.schema import connect, offsets, predictions, sentiment_by_second, sources
 from reviewpulse.settings import KafkaSettings
 from stream_app.batch import Message
 from stream_app.pipeline import Model, Pipeline, Sinks
-from stream_app.store import PredictionStore
+from stream_app.store import PredictionStore, transaction
 from tests.stream_app.fakes import ListSender, StarModel, review_bytes
 from tests.stream_app.places import NOW, SOURCE
 from tests.stream_app.writer import BATCH_REVIEWS
@@ -33,6 +33,14 @@ def total(engine: sa.Engine, column: sa.ColumnElement[int]) -> int:
 
 def rows(engine: sa.Engine) -> int:
     return total(engine, sa.func.count(predictions.c.offset))
+
+
+def test_a_value_that_the_tables_refuse_is_a_defect_and_no_outage(store_url: str) -> None:
+    engine = connect(store_url, writable=True)
+
+    with pytest.raises(sa.exc.IntegrityError), transaction(engine) as connection:
+        connection.execute(sources.insert().values(cluster_id="c", topic=None, topic_id="i"))
+    engine.dispose()
 
 
 def test_two_processes_write_one_store_and_lose_nothing(store_url: str) -> None:
