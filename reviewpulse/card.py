@@ -29,6 +29,11 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     class_biases: tuple[Bias, Bias, Bias, Bias, Bias] = (0.0, 0.0, 0.0, 0.0, 0.0)
     """Added to the divided logits, in label order: takes back what training made of the classes' shares
     (bias-corrected temperature scaling, Alexandari et al., 2020). Not for the head corn."""
+    label_by: Literal["probabilities", "logits"] = "probabilities"
+    """probabilities: the label is the highest calibrated log-probability less tau times the log of its class's share.
+    logits: what the model was trained to say, before temperature and biases, which would take back what weights or
+    a sampler made of the classes' shares. That is the highest logit or, of the head corn, the number of ranks that
+    the review is above with more than even chances (Shi, Cao and Raschka, 2021)."""
     tau: Annotated[float, msgspec.Meta(ge=0, le=100)] = 0.0
     """Strength of the logit adjustment (Menon et al., 2021): 0 gives the most probable label, more helps rare ones."""
     class_shares: tuple[Share, Share, Share, Share, Share] = (0.2, 0.2, 0.2, 0.2, 0.2)

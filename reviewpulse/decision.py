@@ -21,10 +21,13 @@ class Predictions(NamedTuple):
 def decide(logits: npt.NDArray[np.float32], decision: Decision) -> Predictions:
     """Return the predictions for logits (texts, outputs of the head)."""
     log_probabilities = log_probabilities_of(logits, decision)
+    probabilities = np.exp(log_probabilities).astype(np.float32)
+    if decision.label_by == "logits":
+        return Predictions(probabilities, _own_classes(logits, decision.head))
     shares = np.array(decision.class_shares)
     log_shares = np.log(np.where(shares > 0, shares, 1))  # a class that training never saw is not helped
     adjusted = log_probabilities - decision.tau * log_shares  # (texts, 5)
-    return Predictions(np.exp(log_probabilities).astype(np.float32), adjusted.argmax(axis=1))
+    return Predictions(probabilities, adjusted.argmax(axis=1))
 
 
 def log_probabilities_of(logits: npt.NDArray[np.float32], decision: Decision) -> npt.NDArray[np.float64]:
@@ -42,6 +45,18 @@ def log_probabilities_of(logits: npt.NDArray[np.float32], decision: Decision) ->
     is_above, is_not_above = -np.logaddexp(0, -scaled), -np.logaddexp(0, scaled)  # log P, given at least label k
     reached = np.concatenate([nothing, is_above.cumsum(axis=1)], axis=1)  # log P(at least label k)
     return np.asarray(reached + np.concatenate([is_not_above, nothing], axis=1))
+
+
+def _own_classes(logits: npt.NDArray[np.float32], head: Head) -> npt.NDArray[np.int64]:
+    """Return the classes (texts,) that logits (texts, outputs of the head) stand for as they were trained.
+
+    >>> _own_classes(np.array([[2, 1, -1, 9]], dtype=np.float32), "corn").tolist()  # 0.88, 0.64, 0.17, 0.17
+    [2]
+    """
+    if head == "softmax":
+        return np.asarray(logits.argmax(axis=1))
+    is_above = -np.logaddexp(0, -logits.astype(np.float64))  # log P(above label k, given at least k)
+    return np.asarray((is_above.cumsum(axis=1) > np.log(0.5)).sum(axis=1))
 
 
 def outputs_of(head: Head) -> int:

@@ -90,9 +90,15 @@ def finish(
 def choose_decision(
     plan: Plan, decision: Decision, logits: npt.NDArray[np.float32], classes: npt.NDArray[np.int64]
 ) -> Decision:
-    """Return the decision with the temperature, biases and, for logit adjustment, the tau that suit validation best."""
+    """Return the decision with the temperature, biases and, for logit adjustment, the tau that suit validation best.
+
+    The label of a strategy that acts in training is the model's own: the biases give back to common classes what
+    weights or a sampler took from them, and with a label by calibrated probabilities they would have done nothing.
+    """
     decision = calibrated(decision, logits, classes)
-    return with_tau(decision, logits, classes) if plan.recipe.imbalance is Imbalance.logit_adjustment else decision
+    if plan.recipe.imbalance is Imbalance.logit_adjustment:
+        return with_tau(decision, logits, classes)
+    return msgspec.structs.replace(decision, label_by="logits")
 
 
 def _measured(saved: SentimentClassifier, corpus: Corpus, plan: Plan) -> Card:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from reviewpulse.card import Card
+from reviewpulse.card import Card, Decision
 from reviewpulse.labels import LABELS
 
 _FIGURES: Final = {
@@ -45,8 +45,7 @@ Scores a product review as {", ".join(LABELS[:-1])} or {LABELS[-1]} (1 to 5 star
   that an evaluation can leave them out. `data_sha256` in card.json stands for all texts and stars that were read.
 {teacher}- **Made by:** `reviewpulse train` of commit {card.git_commit or "unknown"}, with {options}.
 - **Probabilities and label:** logits are divided by the temperature {decision.temperature:g}, and {biases} are added.
-  The label is the one of the highest log-probability less {decision.tau:g} times the log of its class's share:
-  not always the most probable.
+  {_label_rule(decision)}: not always the most probable.
 - **Not for:** languages that it was not trained on, sarcasm, decisions about persons.
 
 On the reviews set apart for validation, which also chose the epoch and the decision: expect a little less on
@@ -56,6 +55,16 @@ others, and run `reviewpulse evaluate` on reviews it never saw.
 |---|---|
 {figures}
 """
+
+
+def _label_rule(decision: Decision) -> str:
+    """Return how the label is found, in a sentence without its end."""
+    if decision.label_by == "probabilities":
+        tau = f"{decision.tau:g}"
+        return f"The label is the one of the highest log-probability less {tau} times the log of its class's share"
+    if decision.head == "corn":
+        return "The label is the highest one reached with more than even chances, before the temperature"
+    return "The label is the one of the highest logit, before both"
 
 
 def _options(plan: dict[str, object]) -> list[str]:

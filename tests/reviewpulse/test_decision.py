@@ -1,3 +1,4 @@
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -36,6 +37,29 @@ def test_a_temperature_above_one_makes_less_sure_and_keeps_the_label() -> None:
 
     assert (soft.probabilities.max(axis=1) < sharp.probabilities.max(axis=1)).all()
     assert soft.classes.tolist() == sharp.classes.tolist()
+
+
+def test_a_label_by_logits_keeps_what_training_did_for_rare_classes_and_the_probabilities_are_calibrated() -> None:
+    restored = Decision(temperature=2.0, class_biases=(0, 0, 0, 0, 3.0), class_shares=MANY_FIVES)
+    weighted = np.array([[0.0, 0.0, 2.0, 0.0, 1.0]], dtype=np.float32)
+
+    by_probabilities, by_logits = (
+        decide(weighted, msgspec.structs.replace(restored, label_by=rule)) for rule in ("probabilities", "logits")
+    )
+
+    assert (by_probabilities.classes.tolist(), by_logits.classes.tolist()) == ([4], [2])
+    np.testing.assert_array_equal(by_logits.probabilities, by_probabilities.probabilities)
+
+
+def test_corn_labels_by_the_ranks_that_are_passed_with_more_than_even_chances() -> None:
+    chances = np.array([[0.9, 0.8, 0.6, 0.9], [0.6, 0.9, 0.9, 0.9], [0.4, 0.9, 0.9, 0.9]])
+    logits = np.log(chances / (1 - chances)).astype(np.float32)  # above at all: 0.9, 0.72, 0.43; 0.6, 0.54, 0.49; 0.4
+
+    decision = Decision(head="corn", label_by="logits")
+
+    assert decide(logits, decision).classes.tolist() == [2, 2, 0]
+    assert decide(logits, msgspec.structs.replace(decision, temperature=9.0)).classes.tolist() == [2, 2, 0]
+    assert decide(logits, Decision(head="corn")).classes.tolist() == [4, 4, 0]  # the most probable
 
 
 @given(

@@ -5,6 +5,7 @@ import pytest
 from reviewpulse.card import Decision
 from reviewpulse.decision import Predictions, decide, log_probabilities_of
 from training.calibration import calibrated, cross_fitted, with_tau
+from training.checkpoint import choose_decision
 from training.evaluation.bootstrap import macro_f1_difference
 from training.evaluation.metrics import (
     ClassFigures,
@@ -13,6 +14,9 @@ from training.evaluation.metrics import (
     measure,
     measure_classes,
 )
+from training.objectives import Imbalance
+from training.plan import Plan
+from training.recipe import Recipe
 
 CLASSES = np.array([0, 4, 3, 2])
 
@@ -106,6 +110,25 @@ def test_tau_is_the_one_of_the_best_macro_f1() -> None:
 
     assert decision.tau == 0.5  # 0.5 < tau * log(3) < 2
     assert with_tau(rare, logits, np.array([4] * 40)).tau == 0.0
+
+
+@pytest.mark.parametrize("imbalance", list(Imbalance))
+def test_calibration_never_undoes_a_strategy_that_acts_in_training(imbalance: Imbalance) -> None:
+    generator = np.random.default_rng(0)
+    classes = generator.choice(5, 2_000, p=[0.1, 0.05, 0.05, 0.2, 0.6])
+    evidence = generator.normal(0, 1, (2_000, 5)) + 1.5 * np.eye(5)[classes]  # as of a model that saw all equally often
+    logits = (2 * evidence).astype(np.float32)
+    plan = Plan(name="mine", recipe=Recipe(imbalance=imbalance))
+    if imbalance is Imbalance.corn:
+        logits = logits[:, 1:]
+
+    decision = choose_decision(plan, Decision(head="corn" if logits.shape[1] == 4 else "softmax"), logits, classes)
+
+    is_adjusted = imbalance is Imbalance.logit_adjustment
+    assert decision.label_by == ("probabilities" if is_adjusted else "logits")
+    if not is_adjusted and imbalance is not Imbalance.corn:
+        assert decide(logits, decision).classes.tolist() == logits.argmax(axis=1).tolist()
+        assert max(np.abs(decision.class_biases)) > 1  # the calibrated probabilities have the natural shares
 
 
 def test_confidences_as_high_as_the_share_of_right_answers_have_no_calibration_error() -> None:
