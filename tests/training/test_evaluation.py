@@ -145,3 +145,10 @@ def test_a_worse_challenger_loses_on_reviews_that_neither_saw(
     assert "reviews that neither saw" in str(lost)
     with pytest.raises(TrainingError, match="too few to judge by"):
         judge(checkpoint, untrained, Reviews([write_reviews(tmp_path / "few.jsonl", 20)]), SilentProgress())
+
+
+def test_reviews_that_lack_a_class_which_training_knew_judge_nobody(checkpoint: Path, tmp_path: Path) -> None:
+    praise = write_reviews(tmp_path / "praise.jsonl", 600, title="so", user_id=None, timestamp=None, rating=5)
+
+    with pytest.raises(TrainingError, match=r"the 600 reviews .* too few of very negative \(0\) to judge by"):
+        judge(checkpoint, checkpoint, Reviews([praise]), SilentProgress())

@@ -1,12 +1,17 @@
 """The gate of a promotion: a challenger must not lose against the champion on reviews that neither saw."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
+from reviewpulse.card import Card, read_card
 from reviewpulse.classifier import SentimentClassifier, silence_transformers
 from reviewpulse.errors import TrainingError
+from reviewpulse.labels import LABELS
 from reviewpulse.progress import Progress
 from training.evaluation.bootstrap import Difference, macro_f1_difference
 from training.evaluation.evaluate import score
@@ -17,6 +22,10 @@ from training.split import Side
 
 FEWEST_REVIEWS: Final = 300
 """On fewer reviews hardly any difference is beyond chance: passing would mean nothing."""
+
+FEWEST_OF_CLASS: Final = 10
+"""Of each class that a training knew: one resample of the bootstrap in 20,000 then lacks it. Reviews of one class
+would let pass a model that says nothing else."""
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -38,7 +47,7 @@ class Verdict(msgspec.Struct, frozen=True):
 def judge(challenger: Path, champion: Path, reviews: Reviews, progress: Progress) -> Verdict:
     """Compare two checkpoint folders by paired bootstrap.
 
-    Raises TrainingError when too few reviews are left, ReviewFileError and CheckpointError.
+    Raises TrainingError when too few reviews are left or too few of a class, ReviewFileError and CheckpointError.
     """
     silence_transformers()
     seen = read_seen(challenger).joined(read_seen(champion))
@@ -49,6 +58,7 @@ def judge(challenger: Path, champion: Path, reviews: Reviews, progress: Progress
             f"{len(texts)} reviews of {', '.join(path.name for path in reviews.files)} were seen by neither "
             f"checkpoint: too few to judge by (at least {FEWEST_REVIEWS}); give more files, or --force"
         )
+    _refuse_missing_classes(classes, [read_card(folder) for folder in (challenger, champion)])
     ours, theirs = (
         score(SentimentClassifier.load(folder).predict, texts)[0].classes for folder in (challenger, champion)
     )
@@ -58,3 +68,14 @@ def judge(challenger: Path, champion: Path, reviews: Reviews, progress: Progress
         champion_macro_f1=macro_f1(theirs, classes),
         difference=macro_f1_difference(ours, theirs, classes),
     )
+
+
+def _refuse_missing_classes(classes: npt.NDArray[np.int64], cards: Sequence[Card]) -> None:
+    known = np.array([card.decision.class_shares for card in cards]).max(axis=0) > 0  # (labels,)
+    counts = np.bincount(classes, minlength=len(LABELS))  # (labels,)
+    if scarce := [label for label, count in enumerate(counts) if known[label] and count < FEWEST_OF_CLASS]:
+        raise TrainingError(
+            f"the {len(classes)} reviews that neither checkpoint saw hold too few of "
+            f"{', '.join(f'{LABELS[label]} ({counts[label]})' for label in scarce)} to judge by (at least "
+            f"{FEWEST_OF_CLASS} of each class that one of them was trained on); give more files, or --force"
+        )
