@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from reviewpulse.card import read_card
-from reviewpulse.errors import CheckpointError, TrainingError
+from reviewpulse.errors import CheckpointError, ReviewFileError, TrainingError
 from reviewpulse.progress import SilentProgress
 from tests.training.examples import quick_plan, write_reviews
 from training.command import Sources, train_on_files
@@ -109,6 +109,20 @@ def test_a_known_customer_or_text_is_left_out_of_a_strange_file(
 def test_a_file_without_a_rated_review_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no rated review is left to evaluate on"):
         run(checkpoint, tmp_path / "runs", write_reviews(tmp_path / "unrated.jsonl", 20, rating=None))
+
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_file_that_is_not_there_is_named_before_another_is_read(
+    checkpoint: Path, reviews: Path, tmp_path: Path
+) -> None:
+    missing = tmp_path / "missing.jsonl"
+
+    for files, training_files in (((reviews, missing), ()), ((reviews,), (missing,))):
+        with pytest.raises(ReviewFileError, match=r"cannot read .*missing\.jsonl: No such file"):
+            run(checkpoint, tmp_path / "runs", *files, training_files=training_files)
+    with pytest.raises(ReviewFileError, match=r"cannot read .*missing\.jsonl: No such file"):
+        judge(checkpoint, checkpoint, Reviews([reviews, missing]), SilentProgress())
 
     assert list((tmp_path / "runs").iterdir()) == []
 

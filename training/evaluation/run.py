@@ -12,6 +12,7 @@ import msgspec
 
 from reviewpulse.classifier import SentimentClassifier, silence_transformers
 from reviewpulse.errors import TrainingError
+from reviewpulse.files import check_file
 from reviewpulse.progress import Progress, Status
 from training.corpus import Corpus
 from training.evaluation.evaluate import Evaluation, Outcome, Watcher, evaluate
@@ -39,6 +40,8 @@ def evaluation_corpus(reviews: Reviews, seen: Seen, progress: Progress) -> Itera
 
     Raises ReviewFileError.
     """
+    for path in (*reviews.files, *reviews.training_files):
+        check_file(path)
     with tempfile.TemporaryDirectory() as folder, Corpus(Path(folder) / "corpus.db") as corpus:
         for path in reviews.files:
             corpus.add(rated_examples(path, reviews.train_only, progress))
