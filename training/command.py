@@ -73,8 +73,7 @@ def train_on_files(
     """
     silence_transformers()
     _refuse_contradictions(sources, plan)
-    work = Work(into)
-    with Corpus(work.corpus_file) as corpus:
+    with Work(into) as work, Corpus(work.corpus_file) as corpus:
         fill_corpus(corpus, sources.files, sources.unlabelled, sources.train_only, progress)
         return train(corpus, work, plan, now=now, watching=_watching(progress, snapshot_seconds))
 

@@ -16,8 +16,8 @@ from reviewpulse.errors import TrainingError
 log = logging.getLogger(__name__)
 
 SNAPSHOT_SECONDS: Final = 300.0
-_SNAPSHOT: Final = "snapshot.pt"
-_BEST: Final = "best.safetensors"
+SNAPSHOT: Final = "snapshot.pt"
+BEST: Final = "best.safetensors"
 
 
 class Snapshots:
@@ -37,17 +37,17 @@ class Snapshots:
     def save(self, tensors: Mapping[str, Any], position: bytes) -> None:
         """Keep the state. Where the disk has no room training goes on, and says what that means."""
         self._saved = self._clock()
-        part = self._folder / f"{_SNAPSHOT}.part"
+        part = self._folder / f"{SNAPSHOT}.part"
         try:
             torch.save({**tensors, "position": position}, part)
-            part.replace(self._folder / _SNAPSHOT)
+            part.replace(self._folder / SNAPSHOT)
         except (OSError, RuntimeError) as exc:  # torch's zip writer raises RuntimeError on a full disk
             part.unlink(missing_ok=True)
             log.warning("no snapshot (%s): training goes on, but if killed it goes on from an older one", exc)
 
     def load(self) -> tuple[dict[str, Any], bytes] | None:
         """Return the last state and position, or None when there is none; no code in the file runs."""
-        path = self._folder / _SNAPSHOT
+        path = self._folder / SNAPSHOT
         if not path.exists():
             return None
         try:
@@ -59,12 +59,12 @@ class Snapshots:
 
     def keep_best(self, weights: Mapping[str, torch.Tensor]) -> None:
         """Keep these weights as the best so far; raises TrainingError when the disk has no room."""
-        part = self._folder / f"{_BEST}.part"
+        part = self._folder / f"{BEST}.part"
         try:
             save_file({name: tensor.contiguous().clone() for name, tensor in weights.items()}, part)
             with part.open("rb") as file:
                 os.fsync(file.fileno())
-            part.replace(self._folder / _BEST)
+            part.replace(self._folder / BEST)
         except (OSError, SafetensorError) as exc:
             part.unlink(missing_ok=True)
             raise TrainingError(
@@ -73,4 +73,4 @@ class Snapshots:
 
     def best_weights(self) -> dict[str, torch.Tensor]:
         """Return the weights kept last."""
-        return load_file(self._folder / _BEST)
+        return load_file(self._folder / BEST)

@@ -1,17 +1,23 @@
 """The folder that a training works in, beside the checkpoint folder that it will become."""
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
 from reviewpulse.errors import TrainingError
 from training.plan import Plan
+from training.resume import BEST, SNAPSHOT
 
 
 class Work:
-    """`NAME.training` beside the folder to make: corpus, snapshots, the unfinished checkpoint."""
+    """`NAME.training` beside the folder to make: corpus, snapshots, the unfinished checkpoint.
+
+    Left by an error, it removes the folder unless a training can go on from what is in it.
+    """
 
     def __init__(self, into: Path) -> None:
         if into.exists():
@@ -20,21 +26,40 @@ class Work:
         self.folder = into.with_name(f"{into.name}.training")
         self.corpus_file = self.folder / "corpus.db"
         self.unfinished = self.folder / "checkpoint"
+        self._plan_file = self.folder / "plan.json"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.corpus_file.unlink(missing_ok=True)
         except OSError as exc:
             raise TrainingError(f"cannot work in {self.folder}: {exc.strerror or exc}; name another --into") from exc
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, error_type: type[BaseException] | None, *_error: object) -> None:
+        if error_type is not None and not self._has_progress:
+            self._remove()
+
+    @property
+    def _has_progress(self) -> bool:
+        return any((self.folder / name).exists() for name in (SNAPSHOT, BEST))
+
+    def _remove(self) -> None:
+        """Remove what a training leaves before its first snapshot, and the folder if nothing else is in it."""
+        with contextlib.suppress(OSError):
+            for path in (self.corpus_file, self._plan_file, *self.folder.glob("*.part")):
+                path.unlink(missing_ok=True)
+            self.folder.rmdir()
+
     def claim(self, plan: Plan, data_sha256: str, teacher_sha256: str | None) -> None:
         """Take the folder for this plan on these reviews with this teacher.
 
-        Raises TrainingError when it holds another training.
+        Raises TrainingError when it holds another training that can go on.
         """
-        path = self.folder / "plan.json"
+        path = self._plan_file
         origin = {"plan": plan, "data_sha256": data_sha256, "teacher_sha256": teacher_sha256}
         mine = msgspec.json.format(msgspec.json.encode(origin), indent=2)
-        if path.exists() and path.read_bytes() != mine:
+        if self._has_progress and path.exists() and path.read_bytes() != mine:
             raise TrainingError(
                 f"{self.folder} holds an unfinished training with other options or other reviews; "
                 "give the same ones to go on with it, or remove the folder"

@@ -167,6 +167,29 @@ def test_other_options_never_go_on_from_a_killed_training(plan: Plan, reviews: P
         run(reviews, tmp_path / "mine", with_recipe(plan, learning_rate=1e-3))
 
 
+def test_a_training_that_failed_before_its_first_snapshot_claims_no_folder(
+    plan: Plan, reviews: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.training").mkdir()
+    (tmp_path / "mine.training" / "notes.txt").write_text("mine")
+
+    for into in (tmp_path / "other", tmp_path / "mine"):
+        with pytest.raises(TrainingError, match="cannot load the base nope"):
+            run(reviews, into, msgspec.structs.replace(plan, base="nope"))
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.training", "reviews.jsonl"]
+    assert [path.name for path in (tmp_path / "mine.training").iterdir()] == ["notes.txt"]
+
+
+def test_a_training_killed_before_its_first_snapshot_leaves_the_folder_to_other_options(
+    plan: Plan, reviews: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.training").mkdir()
+    (tmp_path / "mine.training" / "plan.json").write_text("{}")
+
+    assert run(reviews, tmp_path / "mine", with_recipe(plan, epochs=1)).name == "mine"
+
+
 def test_a_folder_that_exists_is_never_overwritten(plan: Plan, reviews: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="exists already"):
         run(reviews, tmp_path, plan)
