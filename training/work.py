@@ -1,16 +1,19 @@
 """The folder that a training works in, beside the checkpoint folder that it will become."""
 
 import contextlib
+import fcntl
 import os
 import shutil
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 import msgspec
 
 from reviewpulse.errors import TrainingError
 from training.plan import Plan
 from training.resume import BEST, SNAPSHOT
+
+LOCK: Final = ".lock"
 
 
 class Work:
@@ -29,6 +32,8 @@ class Work:
         self._plan_file = self.folder / "plan.json"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.folder / LOCK).open("a")
+            self._take_lock()
             self.corpus_file.unlink(missing_ok=True)
         except OSError as exc:
             raise TrainingError(f"cannot work in {self.folder}: {exc.strerror or exc}; name another --into") from exc
@@ -39,6 +44,17 @@ class Work:
     def __exit__(self, error_type: type[BaseException] | None, *_error: object) -> None:
         if error_type is not None and not self._has_progress:
             self._remove()
+        self._lock.close()
+
+    def _take_lock(self) -> None:
+        """Keep other trainings out until this one ends, however it ends."""
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            self._lock.close()
+            raise TrainingError(
+                f"another training works in {self.folder}; wait for it, or name another folder by --into"
+            ) from exc
 
     @property
     def _has_progress(self) -> bool:
@@ -47,7 +63,7 @@ class Work:
     def _remove(self) -> None:
         """Remove what a training leaves before its first snapshot, and the folder if nothing else is in it."""
         with contextlib.suppress(OSError):
-            for path in (self.corpus_file, self._plan_file, *self.folder.glob("*.part")):
+            for path in (self.corpus_file, self._plan_file, self.folder / LOCK, *self.folder.glob("*.part")):
                 path.unlink(missing_ok=True)
             self.folder.rmdir()
 

@@ -190,6 +190,26 @@ def test_a_training_killed_before_its_first_snapshot_leaves_the_folder_to_other_
     assert run(reviews, tmp_path / "mine", with_recipe(plan, epochs=1)).name == "mine"
 
 
+def test_a_second_training_into_one_folder_is_refused_and_the_first_is_none_the_worse(
+    plan: Plan, reviews: Path, tmp_path: Path
+) -> None:
+    plan, refusals = with_recipe(plan, epochs=1), list[str]()
+
+    class Intruder:
+        def show(self, status: Status) -> None:
+            """Start the same training in the middle of the first."""
+            if "step" in status.note and status.done == 3:
+                with pytest.raises(TrainingError) as refused:
+                    run(reviews, tmp_path / "mine", plan)
+                refusals.append(str(refused.value))
+
+    assert run(reviews, tmp_path / "mine", plan, Intruder()).name == "mine"
+
+    work = tmp_path / "mine.training"
+    assert refusals == [f"another training works in {work}; wait for it, or name another folder by --into"]
+    assert not work.exists()
+
+
 def test_a_folder_that_exists_is_never_overwritten(plan: Plan, reviews: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="exists already"):
         run(reviews, tmp_path, plan)
