@@ -125,8 +125,8 @@ def _evidence(registry: Registry, challenger: Path, files: list[Path], *, is_for
         if is_forced:
             return "not judged"
         raise RegistryError("a promotion is judged on reviews: name files of rated reviews, or --force")
-    champion = registry.champion_path() or find_checkpoint("default")
     try:
+        champion = registry.champion_path() or find_checkpoint("default")
         with progress_on(Console(stderr=True), "promote") as progress:
             verdict = judge(challenger, champion, Reviews(files), progress)
     except ReviewpulseError as exc:

@@ -102,6 +102,20 @@ def test_a_forced_promotion_on_too_few_reviews_records_why_it_was_not_judged(tra
     assert "not judged: " in Registry(models).history()[-1].evidence
 
 
+def test_a_champion_whose_folder_is_gone_is_replaced_by_force(trained: Path, models: Path) -> None:
+    for name in ("good", "bad"):
+        run("add", trained / name)
+    run("promote", "good-20260102-000000", "--force")
+    shutil.rmtree(models / "good-20260102-000000")
+
+    with pytest.raises(ReviewpulseError, match="there is no version 'good-20260102-000000'"):
+        run("promote", "bad-20260102-000000", trained / "reviews.jsonl")
+    run("promote", "bad-20260102-000000", trained / "reviews.jsonl", "--force")
+
+    assert Registry(models).champion() == "bad-20260102-000000"
+    assert "not judged: there is no version 'good-" in Registry(models).history()[-1].evidence
+
+
 def test_a_version_without_a_model_card_is_shown_by_its_figures(trained: Path, models: Path) -> None:
     run("add", trained / "good")
     (models / "good-20260102-000000" / "README.md").unlink()
