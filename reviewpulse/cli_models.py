@@ -24,6 +24,8 @@ models = typer.Typer(
 
 VersionArgument = Annotated[str, typer.Argument(help="A version, as `models list` shows it.")]
 
+AliasUri = Annotated[str | None, typer.Option(help="MLflow's tracking URI, where the alias @champion is set as well.")]
+
 
 def _registry() -> Registry:
     return Registry(Path(load(RegistrySettings).models))
@@ -74,31 +76,42 @@ def promote(
     force: Annotated[
         bool, typer.Option("--force", help="Promote whatever the judgement says, or without one; it is recorded.")
     ] = False,
-    tracking_uri: Annotated[
-        str | None, typer.Option(help="MLflow's tracking URI, where the alias @champion is set as well.")
-    ] = None,
+    tracking_uri: AliasUri = None,
 ) -> None:
     """Make a version the champion, if it does not lose against the present one.
 
     It loses when macro-F1 is below the champion's with 95 % certainty, by paired bootstrap on the
     same reviews. Without a champion in the registry the bundled `default` is the one to meet.
+    Of the present champion --tracking-uri sets the alias alone.
     """
     registry = _registry()
+    if tracking_uri:
+        from training.tracking import refuse_unrecorded
+
+        refuse_unrecorded(registry.card(version), tracking_uri)  # before anything changes
+        if version == registry.champion():
+            _set_alias(registry, version, tracking_uri)
+            return
     challenger, changes = registry.path(version), len(registry.history())
     evidence = _evidence(registry, challenger, files or [], is_forced=force)
     registry.promote(version, now=datetime.now(UTC), evidence=evidence, is_forced=force, judged_after=changes)
     typer.echo(f"champion: {version}; {evidence}")
     if tracking_uri:
-        from training.tracking import set_champion
-
-        card = registry.card(version)
-        set_champion(card.name, card.version, tracking_uri)
+        _set_alias(registry, version, tracking_uri)
 
 
 @models.command("rollback")
-def rollback() -> None:
-    """Go back to the champion before the present one."""
-    typer.echo(f"champion: {_registry().rollback(now=datetime.now(UTC))}")
+def rollback(tracking_uri: AliasUri = None) -> None:
+    """Go back to the champion before the present one.
+
+    It waits for no MLflow: where that is away the rollback stands, and `models promote` of the same version with
+    --tracking-uri moves the alias later.
+    """
+    registry = _registry()
+    version = registry.rollback(now=datetime.now(UTC))
+    typer.echo(f"champion: {version}")
+    if tracking_uri:
+        _set_alias(registry, version, tracking_uri)
 
 
 @models.command("fetch")
@@ -112,6 +125,14 @@ def fetch(
 
     card = fetch_champion(name, into, tracking_uri)
     typer.echo(f"{into}: {card.name} {card.version}; 'reviewpulse models add {into}' puts it into the registry")
+
+
+def _set_alias(registry: Registry, version: str, tracking_uri: str) -> None:
+    from training.tracking import set_champion
+
+    card = registry.card(version)
+    set_champion(card.name, card.version, tracking_uri)
+    typer.echo(f"@champion in MLflow: {version}")
 
 
 def _evidence(registry: Registry, challenger: Path, files: list[Path], *, is_forced: bool) -> str:

@@ -73,13 +73,14 @@ def record_evaluation(folder: Path, metrics_file: Path, tracking_uri: str) -> No
 def set_champion(name: str, checkpoint_version: str, tracking_uri: str) -> None:
     """Point the alias `champion` of `reviewpulse-NAME` at a checkpoint's version; raises TrainingError."""
     with _connected(tracking_uri) as client:
-        version = _find_version(client, name, checkpoint_version)
-        if version is None:
-            raise TrainingError(
-                f"{_without_password(tracking_uri)} has no version {checkpoint_version} of {_model(name)}; "
-                "'reviewpulse evaluate' with --tracking-uri records it"
-            )
+        version = _recorded(client, name, checkpoint_version, tracking_uri)
         client.set_registered_model_alias(_model(name), CHAMPION, version.version)
+
+
+def refuse_unrecorded(card: Card, tracking_uri: str) -> None:
+    """Raise TrainingError when set_champion would for this checkpoint."""
+    with _connected(tracking_uri) as client:
+        _recorded(client, card.name, card.version, tracking_uri)
 
 
 def fetch_champion(name: str, into: Path, tracking_uri: str) -> Card:
@@ -165,6 +166,15 @@ def _experiment(client: "MlflowClient", tracking_uri: str) -> str:
     if tracking_uri.startswith("sqlite:") and (database := make_url(tracking_uri).database):
         artifacts = Path(database).absolute().with_name("mlartifacts").as_uri()
     return str(client.create_experiment(EXPERIMENT, artifacts))
+
+
+def _recorded(client: "MlflowClient", name: str, checkpoint_version: str, tracking_uri: str) -> "ModelVersion":
+    if (version := _find_version(client, name, checkpoint_version)) is None:
+        raise TrainingError(
+            f"{_without_password(tracking_uri)} has no version {checkpoint_version} of {_model(name)}; "
+            "'reviewpulse evaluate' with --tracking-uri records it"
+        )
+    return version
 
 
 def _find_version(client: "MlflowClient", name: str, checkpoint_version: str) -> "ModelVersion | None":

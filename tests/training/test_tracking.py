@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from typer.testing import CliRunner
 
 from reviewpulse.card import read_card
 from reviewpulse.classifier import SentimentClassifier
+from reviewpulse.cli import app
 from reviewpulse.embedded import free_port
 from reviewpulse.errors import TrainingError
+from reviewpulse.registry import Registry
 from tests.tiny import tiny_classifier
 from training.tracking import fetch_champion, record_evaluation, record_training, set_champion
 
@@ -194,6 +197,43 @@ def test_a_champion_that_was_never_recorded_is_refused(checkpoint: Path, uri: st
     with pytest.raises(TrainingError, match="alias champion not found"):
         fetch_champion("tiny", tmp_path / "fetched", uri)
     assert not (tmp_path / "fetched").exists()
+
+
+def test_the_alias_follows_promotions_and_rollbacks_and_an_unrecorded_version_is_not_promoted(
+    checkpoint: Path, uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REVIEWPULSE_MODELS", str(tmp_path / "models"))
+    newer = save_checkpoint(tmp_path / "newer", "20260103-000000")
+    registry, first, second = Registry(tmp_path / "models"), "tiny-20260102-000000", "tiny-20260103-000000"
+    for folder in (checkpoint, newer):
+        registry.add(folder)
+    record_training(checkpoint, uri)
+
+    assert models("promote", first, "--force", "--tracking-uri", uri) == f"@champion in MLflow: {first}"
+    with pytest.raises(TrainingError, match="has no version 20260103-000000 of reviewpulse-tiny"):
+        models("promote", second, "--force", "--tracking-uri", uri)
+    assert registry.champion() == first
+    record_training(newer, uri)
+    models("promote", second, "--force")
+    assert champion_of(uri) == "20260102-000000"
+    models("promote", second, "--tracking-uri", uri)  # the champion already: the alias alone
+    assert (champion_of(uri), len(registry.history())) == ("20260103-000000", 2)
+    models("rollback", "--tracking-uri", uri)
+    assert (champion_of(uri), registry.champion()) == ("20260102-000000", first)
+
+
+def models(*words: str) -> str:
+    """Run `reviewpulse models ...` and return the last line that it printed; a known error is raised."""
+    result = CliRunner().invoke(app, ["models", *words])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output.splitlines()[-1]
+
+
+def champion_of(uri: str) -> str:
+    """Return the checkpoint version that bears the alias."""
+    return str(stored(uri).get_model_version_by_alias("reviewpulse-tiny", "champion").tags["checkpoint_version"])
 
 
 def test_a_server_that_is_away_is_named_without_its_password(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
