@@ -14,7 +14,7 @@ from reviewpulse.card import find_checkpoint
 from reviewpulse.errors import RegistryError, ReviewpulseError
 from reviewpulse.progress import progress_on
 from reviewpulse.registry import Registry
-from reviewpulse.settings import RegistrySettings, load
+from reviewpulse.settings import RegistrySettings, WorkerSettings, load
 
 log = logging.getLogger("reviewpulse")
 
@@ -140,6 +140,7 @@ def _evidence(registry: Registry, challenger: Path, files: list[Path], *, is_for
     from training.evaluation.promotion import judge
     from training.evaluation.run import Reviews
 
+    device = load(WorkerSettings).device
     if is_forced:
         log.warning("FORCED: promoting whatever the judgement is; this is recorded")
     if not files:
@@ -149,7 +150,7 @@ def _evidence(registry: Registry, challenger: Path, files: list[Path], *, is_for
     try:
         champion = registry.champion_path() or find_checkpoint("default")
         with progress_on(Console(stderr=True), "promote") as progress:
-            verdict = judge(challenger, champion, Reviews(files), progress)
+            verdict = judge(challenger, champion, Reviews(files), progress, device)
     except ReviewpulseError as exc:
         if is_forced:
             return f"not judged: {exc}"

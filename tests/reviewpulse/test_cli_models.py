@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import torch
 from typer.testing import CliRunner, Result
 
 from reviewpulse.cli import app
@@ -82,6 +83,17 @@ def test_a_challenger_that_loses_is_not_promoted_and_a_forced_one_is_recorded_as
     run("promote", "good-20260102-000000", trained / "reviews.jsonl")
     assert not Registry(models).history()[-1].is_forced
     assert "champion: bad-20260102-000000" in run("rollback")
+
+
+def test_a_promotion_is_judged_on_the_device_of_the_settings(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("good", "bad"):
+        run("add", trained / name)
+    run("promote", "bad-20260102-000000", "--force")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("REVIEWPULSE_DEVICE", "cuda")
+
+    with pytest.raises(ReviewpulseError, match="no GPU answers for REVIEWPULSE_DEVICE=cuda"):
+        run("promote", "good-20260102-000000", trained / "reviews.jsonl")
 
 
 def test_a_promotion_without_reviews_to_judge_by_is_refused(trained: Path) -> None:

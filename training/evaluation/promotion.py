@@ -44,8 +44,8 @@ class Verdict(msgspec.Struct, frozen=True):
         )
 
 
-def judge(challenger: Path, champion: Path, reviews: Reviews, progress: Progress) -> Verdict:
-    """Compare two checkpoint folders by paired bootstrap.
+def judge(challenger: Path, champion: Path, reviews: Reviews, progress: Progress, device: str = "auto") -> Verdict:
+    """Compare two checkpoint folders by paired bootstrap, scored on the device.
 
     Raises TrainingError when too few reviews are left or too few of a class, ReviewFileError and CheckpointError.
     """
@@ -60,7 +60,7 @@ def judge(challenger: Path, champion: Path, reviews: Reviews, progress: Progress
         )
     _refuse_missing_classes(classes, [read_card(folder) for folder in (challenger, champion)])
     ours, theirs = (
-        score(SentimentClassifier.load(folder).predict, texts)[0].classes for folder in (challenger, champion)
+        score(SentimentClassifier.load(folder, device).predict, texts)[0].classes for folder in (challenger, champion)
     )
     return Verdict(
         reviews=len(texts),
