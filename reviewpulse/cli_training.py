@@ -15,9 +15,7 @@ from reviewpulse.settings import RegistrySettings, WorkerSettings, load
 Files = Annotated[list[Path], typer.Argument(help="Files of reviews that carry a rating.")]
 TrainOnly = Annotated[
     list[str] | None,
-    typer.Option(
-        help="Never evaluate on rows whose field `source` is this; finefood_recovered always; may be repeated."
-    ),
+    typer.Option(help="Never evaluate on rows whose field `source` is this, nor of what its training named."),
 ]
 SMALLEST = ["small-2x128"]
 
@@ -108,10 +106,11 @@ def train(
         neurons=neurons,
         max_tokens=max_tokens,
         teacher=str(_resolved(teacher)) if teacher == CHAMPION else teacher,
+        train_only=tuple(train_only or ()),
         split=SplitPlan(test_share=test_share, validation_share=validation_share, seed=split_seed),
         recipe=recipe,
     )
-    sources = Sources(files, unlabelled or [], train_only or [])
+    sources = Sources(files, unlabelled or [])
     with progress_on(Console(stderr=True), "train") as progress:
         card = train_on_files(sources, into, plan, now=datetime.now(UTC), progress=progress)
     figures = ", ".join(f"{figure} {value:.3f}" for figure, value in card.metrics.items())
@@ -154,8 +153,10 @@ def compare(
     strategies = [parse_imbalance(name) for name in imbalances] if imbalances else list(Imbalance)
     contestants = [Contestant(base, strategy) for base in bases for strategy in strategies]
     recipe = Recipe(epochs=epochs, learning_rate=learning_rate)
-    plan = Plan(name=into.name, vocabulary=vocabulary, max_tokens=max_tokens, recipe=recipe)
-    sources = Sources(files, (), train_only or [])
+    plan = Plan(
+        name=into.name, vocabulary=vocabulary, max_tokens=max_tokens, train_only=tuple(train_only or ()), recipe=recipe
+    )
+    sources = Sources(files)
     with progress_on(Console(stderr=True), "compare") as progress:
         comparison = run_comparison(
             sources,

@@ -27,8 +27,6 @@ class Sources(NamedTuple):
     files: Sequence[Path]
     unlabelled: Sequence[Path] = ()
     """Their stars are not looked at: they are learned from through the teacher."""
-    train_only: Sequence[str] = ()
-    """More values of a row's field `source` that are for training only."""
 
 
 def parse_layers(layers: str) -> tuple[int, ...]:
@@ -74,7 +72,7 @@ def train_on_files(
     silence_transformers()
     _refuse_contradictions(sources, plan)
     with Work(into) as work, Corpus(work.corpus_file) as corpus:
-        fill_corpus(corpus, sources.files, sources.unlabelled, sources.train_only, progress)
+        fill_corpus(corpus, sources.files, sources.unlabelled, plan.train_only, progress)
         return train(corpus, work, plan, now=now, watching=_watching(progress, snapshot_seconds))
 
 

@@ -73,6 +73,6 @@ def _options(plan: dict[str, object]) -> list[str]:
     for name, value in plan.items():
         if isinstance(value, dict):
             options += _options(value)
-        elif value not in (None, 0, [], ""):
+        elif value not in (None, 0, [], (), ""):
             options.append(f"{name} {value}")
     return options

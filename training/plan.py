@@ -23,5 +23,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: int = 128
     teacher: str | None = None
     """Name or folder of the checkpoint to learn from."""
+    train_only: tuple[str, ...] = ()
+    """More values of a row's field `source` whose rows are for training only; evaluations keep to it."""
     split: SplitPlan = SplitPlan()
     recipe: Recipe = Recipe()

@@ -16,6 +16,14 @@ from training.resume import BEST, SNAPSHOT
 LOCK: Final = ".lock"
 
 
+class _Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """What plan.json holds: all that an unfinished training must have in common with one that goes on with it."""
+
+    plan: Plan
+    data_sha256: str
+    teacher_sha256: str | None
+
+
 class Work:
     """`NAME.training` beside the folder to make: corpus, snapshots, the unfinished checkpoint.
 
@@ -73,16 +81,15 @@ class Work:
         Raises TrainingError when it holds another training that can go on.
         """
         path = self._plan_file
-        origin = {"plan": plan, "data_sha256": data_sha256, "teacher_sha256": teacher_sha256}
-        mine = msgspec.json.format(msgspec.json.encode(origin), indent=2)
-        if self._has_progress and path.exists() and path.read_bytes() != mine:
+        mine = _Origin(plan=plan, data_sha256=data_sha256, teacher_sha256=teacher_sha256)
+        if self._has_progress and path.exists() and _origin(path) != mine:
             raise TrainingError(
                 f"{self.folder} holds an unfinished training with other options or other reviews; "
                 "give the same ones to go on with it, or remove the folder"
             )
         part = path.with_suffix(".part")
         try:
-            part.write_bytes(mine)
+            part.write_bytes(msgspec.json.format(msgspec.json.encode(mine), indent=2))
             part.replace(path)
         except OSError as exc:
             raise TrainingError(f"cannot write {path} ({exc.strerror or exc}); make room there") from exc
@@ -94,3 +101,11 @@ class Work:
                 os.fsync(file.fileno())
         self.unfinished.rename(self.into)
         shutil.rmtree(self.folder)
+
+
+def _origin(path: Path) -> _Origin | None:
+    """Return what plan.json holds, None for another version's; options that it lacks are the defaults."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Origin)
+    except msgspec.DecodeError:
+        return None

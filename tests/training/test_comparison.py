@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from reviewpulse.card import read_card
 from reviewpulse.errors import TrainingError
 from reviewpulse.progress import Status
 from tests.training.examples import quick_plan, write_reviews
@@ -63,6 +64,11 @@ def test_every_contestant_is_trained_with_every_seed_and_compared_with_the_best(
 
     assert run(again) == comparison
     assert again.trainings == 0
+
+    card = read_card(tmp_path / "tiny-none-seed0")
+    older = msgspec.structs.replace(card, plan={name: it for name, it in card.plan.items() if name != "train_only"})
+    older.write(tmp_path / "tiny-none-seed0")
+    assert run(again) == comparison
 
     other = msgspec.structs.replace(plan, max_tokens=16)
     with pytest.raises(TrainingError, match="tiny-none-seed0 was trained with other options or on other reviews"):

@@ -136,6 +136,25 @@ def test_rows_for_training_only_are_never_evaluated_on(checkpoint: Path, tmp_pat
         run(checkpoint, tmp_path, restored)
 
 
+def test_what_training_had_for_training_only_is_never_evaluated_on_either(
+    checkpoint: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    plan = quick_plan(tiny_checkpoint, train_only=("synthetic",))
+    plan = msgspec.structs.replace(plan, recipe=msgspec.structs.replace(plan.recipe, epochs=1))
+    reviews = write_reviews(tmp_path / "reviews.jsonl", 300)
+    train_on_files(Sources([reviews]), tmp_path / "mine", plan, now=NOW, progress=SilentProgress())
+    made = write_reviews(tmp_path / "a.jsonl", 600, title="so", user_id=None, timestamp=None, source="synthetic")
+
+    assert run(checkpoint, tmp_path / "runs", made)[1].reviews == 600
+    with pytest.raises(TrainingError, match="no rated review is left"):
+        run(tmp_path / "mine", tmp_path / "others", made)
+    with pytest.raises(TrainingError, match=r"0 reviews of a\.jsonl were seen by neither"):
+        judge(checkpoint, tmp_path / "mine", Reviews([made]), SilentProgress())
+    junk = msgspec.structs.replace(read_card(checkpoint), plan={"train_only": 5})
+    with pytest.raises(CheckpointError, match="train_only in the card's plan"):
+        Reviews([made]).as_trained(junk)
+
+
 def test_a_checkpoint_that_does_not_say_what_it_knows_is_refused(tiny_checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="does not say which reviews it was trained on"):
         run(tiny_checkpoint, tmp_path, write_reviews(tmp_path / "a.jsonl", 50))

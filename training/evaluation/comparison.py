@@ -141,7 +141,7 @@ def _against(difference: Difference | None) -> str:
 def _split_corpus(sources: Sources, plan: Plan, progress: Progress) -> Iterator[Corpus]:
     """Give the sources' reviews on the sides where every training of the plan has them."""
     with tempfile.TemporaryDirectory() as folder, Corpus(Path(folder) / "corpus.db") as corpus:
-        fill_corpus(corpus, sources.files, sources.unlabelled, sources.train_only, progress)
+        fill_corpus(corpus, sources.files, sources.unlabelled, plan.train_only, progress)
         corpus.split(plan.split)
         yield corpus
 
@@ -155,7 +155,11 @@ def _refuse_alike(contestants: Sequence[Contestant]) -> None:
 
 def _refuse_trained_otherwise(folder: Path, plan: Plan, data_sha256: str) -> None:
     card = read_card(folder)
-    if (card.plan, card.data_sha256) != (msgspec.json.decode(msgspec.json.encode(plan)), data_sha256):
+    try:
+        is_alike = (msgspec.convert(card.plan, Plan), card.data_sha256) == (plan, data_sha256)
+    except msgspec.ValidationError:  # options of another version
+        is_alike = False
+    if not is_alike:
         raise TrainingError(f"{folder} was trained with other options or on other reviews; name another --into")
 
 

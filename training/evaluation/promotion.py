@@ -51,14 +51,15 @@ def judge(challenger: Path, champion: Path, reviews: Reviews, progress: Progress
     """
     silence_transformers()
     seen = read_seen(challenger).joined(read_seen(champion))
-    with evaluation_corpus(reviews, seen, progress) as corpus:
+    cards = [read_card(folder) for folder in (challenger, champion)]
+    with evaluation_corpus(reviews.as_trained(*cards), seen, progress) as corpus:
         texts, classes = list(corpus.texts(Side.test)), corpus.classes(Side.test)
     if len(texts) < FEWEST_REVIEWS:
         raise TrainingError(
             f"{len(texts)} reviews of {', '.join(path.name for path in reviews.files)} were seen by neither "
             f"checkpoint: too few to judge by (at least {FEWEST_REVIEWS}); give more files, or --force"
         )
-    _refuse_missing_classes(classes, [read_card(folder) for folder in (challenger, champion)])
+    _refuse_missing_classes(classes, cards)
     ours, theirs = (
         score(SentimentClassifier.load(folder, device).predict, texts)[0].classes for folder in (challenger, champion)
     )

@@ -6,12 +6,13 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import msgspec
 
+from reviewpulse.card import Card
 from reviewpulse.classifier import SentimentClassifier, silence_transformers
-from reviewpulse.errors import TrainingError
+from reviewpulse.errors import CheckpointError, TrainingError
 from reviewpulse.files import check_file
 from reviewpulse.progress import Progress, Status
 from training.corpus import Corpus
@@ -32,6 +33,17 @@ class Reviews(NamedTuple):
     training_files: Sequence[Path] = ()
     """More files, of whose reviews only those of the training side are used: the baseline learns from them."""
     train_only: Sequence[str] = ()
+
+    def as_trained(self, *cards: Card) -> Self:
+        """Return the same files, where what one of the checkpoints had for training only is so as well.
+
+        Raises CheckpointError when a card's plan is none.
+        """
+        try:
+            kept = [name for card in cards for name in msgspec.convert(card.plan.get("train_only", []), list[str])]
+        except msgspec.ValidationError as exc:
+            raise CheckpointError(f"train_only in the card's plan: {exc}; train the checkpoint again") from exc
+        return self._replace(train_only=(*self.train_only, *kept))
 
 
 @contextlib.contextmanager
@@ -64,6 +76,7 @@ def evaluate_on_files(
     written = into / f"{classifier.card.name}-{now:%Y%m%d-%H%M%S}"
     _make(written)
     names = [path.name for path in reviews.files]
+    reviews = reviews.as_trained(classifier.card)
     try:
         with evaluation_corpus(reviews, read_seen(checkpoint), progress) as corpus:
             moment = now.isoformat(timespec="seconds")
