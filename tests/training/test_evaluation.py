@@ -13,6 +13,7 @@ from training.command import Sources, train_on_files
 from training.evaluation.baselines import MAJORITY, TFIDF, TUNED_TFIDF
 from training.evaluation.evaluate import MODEL, Evaluation
 from training.evaluation.promotion import judge
+from training.evaluation.report import text_report
 from training.evaluation.run import Reviews, evaluate_on_files
 from training.split import SplitPlan
 
@@ -90,6 +91,26 @@ def test_strange_reviews_are_all_evaluated_on_and_the_baseline_needs_the_trainin
     assert (beside.reviews, beside.left_out_training) == (90, read_card(checkpoint).training_reviews)
     assert set(beside.candidates) == {MODEL, MAJORITY, TFIDF, TUNED_TFIDF}
     assert beside.candidates[MODEL].confusion == without.candidates[MODEL].confusion
+
+
+def test_a_baseline_that_learned_from_much_less_than_the_checkpoint_is_said_to(
+    checkpoint: Path, reviews: Path, tmp_path: Path
+) -> None:
+    lines = reviews.read_text().splitlines(keepends=True)
+    part = tmp_path / "part.jsonl"
+    part.write_text("".join(lines[:600]))
+
+    _, of_part = run(checkpoint, tmp_path / "part", part)
+    _, of_all = run(checkpoint, tmp_path / "all", reviews)
+
+    trained = read_card(checkpoint).training_reviews
+    handicap = f", which learned from only {of_part.baseline_reviews:,} of the checkpoint's {trained:,} reviews"
+    assert [line.endswith(handicap) for line in text_report(of_part).splitlines() if "against" in line] == [
+        False,
+        True,
+        True,
+    ]
+    assert "learned from only" not in text_report(of_all)
 
 
 def test_a_known_customer_or_text_is_left_out_of_a_strange_file(

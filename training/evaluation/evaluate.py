@@ -57,6 +57,8 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     left_out_training: int
     """Reviews that the checkpoint was trained on, or that customers of such reviews wrote."""
     left_out_validation: int
+    training_reviews: int | None = None
+    """Reviews with stars that the checkpoint learned from; None in evaluations of earlier versions."""
     baseline_reviews: int
     """Reviews that the TF-IDF baseline learned from; 0 where there were too few for one."""
     candidates: dict[str, Figures]
@@ -137,6 +139,7 @@ def evaluate(
         reviews_sha256=_sha256(texts, classes),
         left_out_training=seen[Side.training],
         left_out_validation=seen[Side.validation],
+        training_reviews=classifier.card.training_reviews,
         baseline_reviews=seen[Side.training] if len(candidates) > 2 else 0,
         candidates={name: _figures(*given, classes, categories) for name, given in candidates.items()},
         above=_above(candidates, classes),

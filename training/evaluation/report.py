@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from training.evaluation.baselines import MAJORITY
 from training.evaluation.evaluate import MODEL, Evaluation
 
 COLUMNS = {
@@ -32,6 +33,7 @@ def _heading(evaluation: Evaluation) -> str:
     ]
     lines += [
         f"macro-F1 {above.macro_f1:+.3f} against {name} (95 % interval {above.low:+.3f} to {above.high:+.3f})"
+        f"{_handicap(evaluation) if name != MAJORITY else ''}"
         for name, above in evaluation.above.items()
     ]
     chance = evaluation.chance_calibration_error
@@ -47,6 +49,12 @@ def _heading(evaluation: Evaluation) -> str:
             "name the files of its training by --training-files"
         )
     return "\n".join(lines)
+
+
+def _handicap(evaluation: Evaluation) -> str:
+    """Return that the baseline learned from much less than the checkpoint, where it did."""
+    learned, known = evaluation.baseline_reviews, evaluation.training_reviews or 0
+    return f", which learned from only {learned:,} of the checkpoint's {known:,} reviews" * (2 * learned < known)
 
 
 def _candidates(evaluation: Evaluation) -> str:
