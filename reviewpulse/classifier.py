@@ -28,6 +28,9 @@ from reviewpulse.labels import LABELS
 PASS_TOKENS: Final = {"cpu": 1_024, "cuda": 16_384}
 """Tokens in one forward pass by device, padding included: few enough for the caches of one CPU core."""
 
+_SLICE_TEXTS: Final = 4_096
+"""Texts tokenized at once: an Encoding takes many times the room of its ids."""
+
 _SPECIAL_TOKENS: Final = {
     "pad_token": ("[PAD]", "<pad>"),
     "unk_token": ("[UNK]", "<unk>"),
@@ -120,8 +123,15 @@ class SentimentClassifier:
 
     def logits(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Return the model's own answers, shape (texts, outputs of the head), for texts made by `model_text`."""
-        tokens = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(list(texts))]
-        logits = np.empty((len(tokens), outputs_of(self.card.decision.head)), dtype=np.float32)
+        logits = np.empty((len(texts), outputs_of(self.card.decision.head)), dtype=np.float32)
+        for start in range(0, len(texts), _SLICE_TEXTS):
+            end = start + _SLICE_TEXTS
+            self._score_slice(list(texts[start:end]), logits[start:end])
+        return logits
+
+    def _score_slice(self, texts: list[str], logits: npt.NDArray[np.float32]) -> None:
+        """Put the logits of some texts, grouped by their lengths, into (texts, outputs)."""
+        tokens = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(texts)]
         passes = alike_in_length([len(row) for row in tokens], PASS_TOKENS[self.device.type])
 
         def score(rows: Sequence[int]) -> None:
@@ -133,7 +143,6 @@ class SentimentClassifier:
         else:
             with _one_thread_each():
                 list(self._lanes.map(score, passes))
-        return logits
 
     @torch.inference_mode()
     def _score(self, tokens: Sequence[Sequence[int]], logits: npt.NDArray[np.float32], rows: Sequence[int]) -> None:

@@ -31,6 +31,7 @@ from training.objectives import Imbalance
 from training.plan import Plan
 from training.seen import Seen
 from training.split import Side
+from training.tokens import Tokens
 from training.work import Work
 
 log = logging.getLogger(__name__)
@@ -123,14 +124,10 @@ def _measured(saved: SentimentClassifier, corpus: Corpus, plan: Plan) -> Card:
 
 def _profile(saved: SentimentClassifier, card: Card, texts: list[str]) -> Profile:
     predictions = decide(saved.logits(texts), card.decision)
-    saved.tokenizer.no_truncation()
-    tokens = [encoding.ids for encoding in saved.tokenizer.encode_batch_fast(texts)]
-    unknown = {saved.tokenizer.token_to_id(token) for token in ("[UNK]", "<unk>")} - {None}
-    return Profile.of(
-        predictions,
-        np.array([len(ids) for ids in tokens], dtype=np.int64),
-        sum(token in unknown for ids in tokens for token in ids),
-    )
+    tokens = Tokens.of_texts(saved.tokenizer, texts, max_tokens=None)
+    ids = (saved.tokenizer.token_to_id(token) for token in ("[UNK]", "<unk>"))
+    unknown = [each for each in ids if each is not None]
+    return Profile.of(predictions, tokens.lengths, int(np.isin(tokens.ids, unknown).sum()))
 
 
 def _teacher_name(plan: Plan) -> str | None:

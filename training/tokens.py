@@ -1,6 +1,7 @@
 """Token ids of many texts, kept flat: a million reviews take some 250 MB."""
 
 import itertools
+from array import array
 from collections.abc import Iterable, Iterator
 from typing import Final, Self
 
@@ -15,22 +16,24 @@ class Tokens:
     """Rows of token ids, each of its own length."""
 
     def __init__(self, ids: npt.NDArray[np.int32], ends: npt.NDArray[np.int64]) -> None:
-        self._ids = ids  # (all tokens,)
+        self.ids = ids  # (all tokens,)
         self._starts = np.concatenate([[0], ends[:-1]]).astype(np.int64)
         self._ends = ends  # (rows,)
 
     @classmethod
-    def of_texts(cls, tokenizer: Tokenizer, texts: Iterable[str], max_tokens: int) -> Self:
-        """Return the texts' token ids, at most max_tokens of each."""
-        rows = list(token_rows(tokenizer, texts, max_tokens))
-        ids = np.concatenate(rows) if rows else np.empty(0, dtype=np.int32)
-        return cls(ids, np.cumsum([len(row) for row in rows], dtype=np.int64))
+    def of_texts(cls, tokenizer: Tokenizer, texts: Iterable[str], max_tokens: int | None) -> Self:
+        """Return the texts' token ids, at most max_tokens of each where that is set; hardly more is held on the way."""
+        ids, ends = array("i"), array("q")  # they grow in place, and numpy reads them where they are
+        for row in token_rows(tokenizer, texts, max_tokens):
+            ids.frombytes(row.tobytes())
+            ends.append(len(ids))
+        return cls(np.asarray(ids, dtype=np.int32), np.asarray(ends, dtype=np.int64))
 
     def __len__(self) -> int:
         return len(self._ends)
 
     def __getitem__(self, row: int) -> npt.NDArray[np.int32]:
-        return self._ids[self._starts[row] : self._ends[row]]
+        return self.ids[self._starts[row] : self._ends[row]]
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
@@ -38,10 +41,13 @@ class Tokens:
         return self._ends - self._starts
 
 
-def token_rows(tokenizer: Tokenizer, texts: Iterable[str], max_tokens: int) -> Iterator[npt.NDArray[np.int32]]:
-    """Yield each text's token ids, at most max_tokens of them."""
+def token_rows(tokenizer: Tokenizer, texts: Iterable[str], max_tokens: int | None) -> Iterator[npt.NDArray[np.int32]]:
+    """Yield each text's token ids, at most max_tokens of them where that is set."""
     tokenizer.no_padding()
-    tokenizer.enable_truncation(max_tokens)
+    if max_tokens is None:
+        tokenizer.no_truncation()
+    else:
+        tokenizer.enable_truncation(max_tokens)
     iterator = iter(texts)
     while part := list(itertools.islice(iterator, _TEXTS)):
         for encoding in tokenizer.encode_batch_fast(part):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers import Encoding
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from reviewpulse.card import Decision, find_checkpoint, read_card
@@ -37,6 +38,25 @@ def test_results_stand_in_the_order_of_the_texts(tiny_checkpoint: Path) -> None:
 
     alone = np.concatenate([classifier.logits([text]) for text in texts])
     np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_many_texts_are_tokenized_in_slices_and_stand_in_their_order() -> None:
+    classifier, encoded = tiny_classifier(), list[int]()
+    tokenizer = classifier.tokenizer
+
+    class Watched:
+        def encode_batch_fast(self, texts: list[str]) -> list[Encoding]:
+            """Encode, and note how many at once."""
+            encoded.append(len(texts))
+            return tokenizer.encode_batch_fast(texts)
+
+    classifier.tokenizer = Watched()  # type: ignore[assignment]
+    texts = [("good", "bad bad")[number % 2] for number in range(4_100)]
+
+    logits = classifier.logits(texts)
+
+    assert encoded == [4_096, 4]
+    np.testing.assert_allclose(logits, np.tile(classifier.logits(texts[:2]), (2_050, 1)), atol=1e-5)
 
 
 def test_rows_alike_in_length_are_grouped_and_no_group_is_larger_than_asked() -> None:

@@ -1,8 +1,10 @@
 import random
+import tracemalloc
 
 import numpy as np
 import pytest
 
+from tests.tiny import tiny_tokenizer
 from training.batches import Examples, bucketed_batches, epoch_batches
 from training.objectives import Imbalance
 from training.recipe import Recipe
@@ -31,6 +33,21 @@ def test_an_epoch_s_batches_depend_on_seed_and_epoch_alone() -> None:
     assert epoch_batches(given, recipe, 0) == epoch_batches(given, recipe, 0)
     assert epoch_batches(given, recipe, 0) != epoch_batches(given, recipe, 1)
     assert epoch_batches(given, recipe, 0) != epoch_batches(given, Recipe(batch_rows=8, seed=2), 0)
+
+
+def test_token_ids_of_many_texts_take_hardly_more_memory_on_the_way_than_in_the_end() -> None:
+    tracemalloc.start()
+    tokens = Tokens.of_texts(tiny_tokenizer(), (f"good {number}" for number in range(20_000)), 8)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert tokens[12_345].tolist() == [*tiny_tokenizer().encode("good 12345").ids[:7], 3]
+    assert (len(tokens), int(tokens.lengths.max())) == (20_000, 8)
+    assert peak_bytes < 1.7 * (tokens.ids.nbytes + 2 * tokens.lengths.nbytes)
+
+
+def test_no_texts_have_no_tokens() -> None:
+    assert len(Tokens.of_texts(tiny_tokenizer(), [], 8)) == 0
 
 
 def test_the_sampler_draws_every_class_equally_often() -> None:
