@@ -40,6 +40,7 @@ class Snapshots:
         part = self._folder / f"{SNAPSHOT}.part"
         try:
             torch.save({**tensors, "position": position}, part)
+            _sync(part)
             part.replace(self._folder / SNAPSHOT)
         except (OSError, RuntimeError) as exc:  # torch's zip writer raises RuntimeError on a full disk
             part.unlink(missing_ok=True)
@@ -62,8 +63,7 @@ class Snapshots:
         part = self._folder / f"{BEST}.part"
         try:
             save_file({name: tensor.contiguous().clone() for name, tensor in weights.items()}, part)
-            with part.open("rb") as file:
-                os.fsync(file.fileno())
+            _sync(part)
             part.replace(self._folder / BEST)
         except (OSError, SafetensorError) as exc:
             part.unlink(missing_ok=True)
@@ -74,3 +74,9 @@ class Snapshots:
     def best_weights(self) -> dict[str, torch.Tensor]:
         """Return the weights kept last."""
         return load_file(self._folder / BEST)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file's content is on the disk: a name may get there before it."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
