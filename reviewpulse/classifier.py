@@ -134,8 +134,12 @@ class SentimentClassifier:
         tokens = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(texts)]
         passes = alike_in_length([len(row) for row in tokens], PASS_TOKENS[self.device.type])
 
+        device = self.device.type
+        is_autocast, dtype = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
+
         def score(rows: Sequence[int]) -> None:
-            self._score([tokens[row] for row in rows], logits, rows)
+            with torch.autocast(device, dtype, enabled=is_autocast):  # a lane does not know what its caller entered
+                self._score([tokens[row] for row in rows], logits, rows)
 
         if self.device.type != "cpu" or len(passes) == 1:
             for rows in passes:

@@ -80,6 +80,26 @@ def test_an_error_of_one_forward_pass_reaches_the_caller(tiny_checkpoint: Path) 
         classifier.logits(["good bad"] * PASS_TOKENS["cpu"])
 
 
+def test_every_lane_computes_in_the_precision_of_its_caller(tiny_checkpoint: Path) -> None:
+    classifier = tiny_classifier()  # in float32, as in training
+    forward, seen = classifier._forward, set[bool]()
+
+    def watched(inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        seen.add(torch.is_autocast_enabled("cpu"))
+        return forward(inputs)
+
+    classifier._forward = watched  # type: ignore[method-assign]
+    texts = ["good bad"] * PASS_TOKENS["cpu"]
+
+    with torch.autocast("cpu", torch.bfloat16):
+        classifier.logits(texts)
+    assert seen == {True}
+
+    seen.clear()
+    classifier.logits(texts)
+    assert seen == {False}
+
+
 def test_no_texts_give_no_rows() -> None:
     assert tiny_classifier().predict([]).probabilities.shape == (0, len(LABELS))
 
