@@ -22,6 +22,9 @@ PACKAGED_BASE = "minilm-l6"
 
 _SMALL: Final = re.compile(r"small-(?P<layers>[1-9]\d?)x(?P<width>\d{2,3})")
 
+_NO_HUB: Final = ("couldn't connect to", "client has been closed")
+"""What transformers says, and what the hub's client where its first try failed."""
+
 
 class Base(NamedTuple):
     """An encoder with an untrained head for the five classes, and its tokenizer."""
@@ -54,16 +57,20 @@ def load_base(name: str, outputs: int = len(LABELS)) -> Base:
         tokenizer.no_truncation()
     except Exception as exc:  # the hub's client lets errors of its own libraries through
         raise TrainingError(
-            f"cannot load the base {name}: {_reason(exc)}; "
+            f"cannot load the base {name}: {_reason(exc, name)}; "
             f"name a folder, a model of the hub (with a network), {PACKAGED_BASE}, or small-2x128"
         ) from exc
     return Base(model, tokenizer)
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: BaseException, name: str) -> str:
     """Return the first line of the first error of a chain: what follows tells of its consequences."""
+    said = [str(error)]
     while (earlier := error.__cause__ or error.__context__) is not None:
         error = earlier
+        said.append(str(error))
+    if not Path(name).exists() and any(sign in message for sign in _NO_HUB for message in said):
+        return "no such folder, and the model hub cannot be reached"
     return (str(error) or type(error).__name__).splitlines()[0]
 
 

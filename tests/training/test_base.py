@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import constants
 
 from reviewpulse.classifier import pad
 from reviewpulse.errors import TrainingError
@@ -24,6 +25,13 @@ def logits(base: Base, text: str) -> torch.Tensor:
 def test_a_base_that_cannot_be_had_is_named_with_the_cure() -> None:
     with pytest.raises(TrainingError, match=r"no/such/base.*minilm-l6"):
         load_base("no/such/base")
+
+
+def test_a_base_that_is_no_folder_while_the_hub_is_away_is_said_to_be_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+
+    with pytest.raises(TrainingError, match="the base nope: no such folder, and the model hub cannot be reached; name"):
+        load_base("nope")
 
 
 def test_the_packaged_base_is_there_without_a_hub() -> None:
