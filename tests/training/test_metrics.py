@@ -48,6 +48,13 @@ def _expected_disagreement(labels: list[int]) -> float:
     return float(np.mean([(given - true) ** 2 / 16 for given in labels for true in CLASSES]))
 
 
+@pytest.mark.parametrize("given", [4, 0])
+def test_reviews_of_a_single_class_are_measured_without_a_warning(given: int) -> None:
+    figures = measure(sure([given] * 9), np.full(9, 4))
+
+    assert (figures["qwk"], figures["accuracy"]) == (0, float(given == 4))
+
+
 def test_a_label_that_nobody_has_counts_nothing() -> None:
     figures = measure_classes(np.array([0, 0]), np.array([0, 4]))
 

@@ -43,7 +43,6 @@ def measure(predictions: Predictions, classes: npt.NDArray[np.int64]) -> dict[st
     """
     predicted, rows = predictions.classes, np.arange(len(classes))
     every = range(len(LABELS))
-    kappa = cohen_kappa_score(classes, predicted, labels=every, weights="quadratic")
     probable = np.clip(predictions.probabilities[rows, classes], 1e-12, 1)
     return {
         "accuracy": float((predicted == classes).mean()),
@@ -51,10 +50,17 @@ def measure(predictions: Predictions, classes: npt.NDArray[np.int64]) -> dict[st
         "weighted_f1": float(f1_score(classes, predicted, labels=every, average="weighted", zero_division=0)),
         "mae_stars": float(np.abs(predicted - classes).mean()),
         "off_by_one_accuracy": float((np.abs(predicted - classes) <= 1).mean()),
-        "qwk": 0.0 if np.isnan(kappa) else float(kappa),
+        "qwk": _quadratic_kappa(predicted, classes),
         "expected_calibration_error": expected_calibration_error(predictions.probabilities, classes),
         "log_loss": float(-np.log(probable).mean()),
     }
+
+
+def _quadratic_kappa(predicted: npt.NDArray[np.int64], classes: npt.NDArray[np.int64]) -> float:
+    """Return the agreement beyond chance; 0 where one class is all that there is, which chance agrees on as well."""
+    if len(np.union1d(predicted, classes)) == 1:
+        return 0.0
+    return float(cohen_kappa_score(classes, predicted, labels=range(len(LABELS)), weights="quadratic"))
 
 
 def measure_classes(predicted: npt.NDArray[np.int64], classes: npt.NDArray[np.int64]) -> dict[str, ClassFigures]:
