@@ -34,7 +34,9 @@ def _confusion(outcome: Outcome) -> Figure:
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for true, given in np.ndindex(counts.shape):
         colour = "white" if shares[true, given] > 0.6 else "black"
-        cell = f"{counts[true, given]:,}\n{shares[true, given]:.0%}"
+        cell = f"{counts[true, given]:,}"
+        if counts[true].any():
+            cell += f"\n{shares[true, given]:.0%}"
         axes.text(given, true, cell, ha="center", va="center", color=colour, fontsize=9)
     axes.set_xticks(range(len(LABELS)), LABELS, rotation=25, ha="right")
     axes.set_yticks(range(len(LABELS)), LABELS)
@@ -76,19 +78,22 @@ def _reliability(outcome: Outcome) -> Figure:
         means, rights, s=sizes, color=_RIGHT, label="reviews of about one confidence; area: how many", zorder=2
     )
     axes.set_xlim(0.15, 1.03)
-    axes.set_ylim(0, 1.05)
+    axes.set_ylim(-0.03, 1.05)
     axes.set_xlabel("mean highest probability")
     axes.set_ylabel("share of right answers")
-    axes.legend(frameon=False, loc="upper left")
+    axes.legend(frameon=False, loc="lower right")  # the corner that the diagonal leaves free
     return figure
 
 
 def _training(history: History) -> Figure:
     figure = Figure(figsize=(9, 4), layout="constrained")
     loss, quality = figure.subplots(1, 2)
-    loss.plot(*_columns(history.losses), color=_RIGHT)
+    loss.plot(*_columns(history.losses), color=_RIGHT, label="training loss, running mean")
+    validated = [(epoch["step"], epoch["log_loss"]) for epoch in history.epochs if "log_loss" in epoch]
+    loss.plot(*_columns(validated), color=_WRONG, marker="o", label="log loss on validation, calibrated")
     loss.set_xlabel("step")
-    loss.set_ylabel("training loss, running mean (nats)")
+    loss.set_ylabel("nats")
+    loss.legend(frameon=False)
     for name, colour in (("accuracy", _RIGHT), ("macro_f1", _WRONG)):
         points = [(epoch["epoch"], epoch[name]) for epoch in history.epochs]
         quality.plot(*_columns(points), color=colour, marker="o", label=name.replace("macro_f1", "macro-F1"))
