@@ -142,6 +142,7 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(
 def test_a_training_killed_without_warning_goes_on(plan: Plan, reviews: Path, tmp_path: Path) -> None:
     code = """
 import sys; from pathlib import Path; from tests.training.test_train import *
+torch.set_num_threads(1)
 files, into, base = map(Path, sys.argv[1:])
 run(files, into, with_recipe(quick_plan(base), epochs=8, patience=0))
 """
@@ -156,7 +157,8 @@ run(files, into, with_recipe(quick_plan(base), epochs=8, patience=0))
     run(reviews, tmp_path / "mine", with_recipe(plan, epochs=8, patience=0), first)
 
     assert first.step > 1
-    assert read_card(tmp_path / "mine").metrics["accuracy"] > 0.9
+    run(reviews, tmp_path / "whole", with_recipe(plan, epochs=8, patience=0))
+    assert weights(tmp_path / "mine") == weights(tmp_path / "whole")
 
 
 def test_other_options_never_go_on_from_a_killed_training(plan: Plan, reviews: Path, tmp_path: Path) -> None:
