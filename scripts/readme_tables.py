@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any, get_args
 
+import msgspec
 import typer.main
 from pydantic import SecretStr
 
 from reviewpulse.cli import app
 from reviewpulse.settings import ROOMS, RoomSettings
+from training.evaluation.evaluate import Evaluation
 
 RESULTS = {
     "classic": "The classic recipe: 2 layers, 128 wide, cross-entropy, 64 tokens",
@@ -26,6 +28,7 @@ SPEED = Path(__file__).parents[1] / "docs" / "results" / "speed.json"
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
+EVALUATIONS = ROOT / "docs" / "results"
 DELIVERY = ROOT / "docs" / "delivery.md"
 CHAOS, SOAK = ROOT / "docs" / "results" / "chaos.json", ROOT / "docs" / "results" / "soak.json"
 
@@ -44,12 +47,12 @@ def settings_table() -> str:
     return "\n".join(["| variable | default | meaning |", "|---|---|---|", *rows])
 
 
-def results_table() -> str:
-    """Return a row for each candidate of the committed evaluations, the weakest first."""
+def results_table(folder: Path = EVALUATIONS) -> str:
+    """Return a row for each candidate of the evaluations in the folder, the weakest first."""
     header = "| | macro-F1 | weighted F1 | MAE stars | QWK | ECE | reviews/s | size |"
-    found = {name: json.loads(path.read_text()) for name in RESULTS if (path := _result_path(name)).exists()}
+    found = {name: _evaluation(path) for name in RESULTS if (path := folder / f"{name}.json").exists()}
     rows = [_result_row(RESULTS[name], result, "checkpoint") for name, result in found.items()]
-    if len({result["reviews_sha256"] for result in found.values()}) > 1:
+    if len({result.reviews_sha256 for result in found.values()}) > 1:
         sys.exit("docs/results/ holds evaluations on different reviews, which no table may compare; make them anew")
     if shared := found.get("default"):  # its baselines learned from the very reviews that it learned from
         baselines = {
@@ -61,18 +64,22 @@ def results_table() -> str:
     return "\n".join([header, "|---" * 8 + "|", *rows])
 
 
-def _result_path(name: str) -> Path:
-    return README.parent / "docs" / "results" / f"{name}.json"
+def _evaluation(path: Path) -> Evaluation:
+    """Return a committed evaluation; ends the script where it is none of today's form."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Evaluation)
+    except msgspec.DecodeError as exc:
+        sys.exit(f"docs/results/{path.name} is no evaluation of this version ({exc}); run 'reviewpulse evaluate' again")
 
 
-def _result_row(title: str, result: dict[str, Any], candidate: str) -> str:
-    figures = result["candidates"][candidate]
+def _result_row(title: str, result: Evaluation, candidate: str) -> str:
+    figures = result.candidates[candidate]
     names = ("macro_f1", "weighted_f1", "mae_stars", "qwk", "expected_calibration_error")
-    cells = [f"{figures['overall'][name]:.3f}" for name in names]
+    cells = [f"{figures.overall[name]:.3f}" for name in names]
     speeds = json.loads(SPEED.read_text())["reviews_per_second"]
-    speed = speeds.get(result["checkpoint"] if candidate == "checkpoint" else candidate)
+    speed = speeds.get(result.checkpoint if candidate == "checkpoint" else candidate)
     cells.append(f"{speed['median']:,.0f}" if speed else "")
-    cells.append(f"{result['weights_bytes'] / 1e6:.0f} MB" if candidate == "checkpoint" else "")
+    cells.append(f"{result.weights_bytes / 1e6:.0f} MB" if candidate == "checkpoint" else "")
     return f"| {title} | {' | '.join(cells)} |"
 
 

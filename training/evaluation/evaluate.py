@@ -68,8 +68,9 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     device: str
     processor: str
     threads: int
-    chance_calibration_error: ChanceError
-    """What the checkpoint's calibration error on so many reviews is to be seen against."""
+    chance_calibration_error: ChanceError | None = None
+    """What the checkpoint's calibration error on so many reviews is to be seen against; None in evaluations of
+    earlier versions."""
 
 
 class Outcome(msgspec.Struct, frozen=True):

@@ -36,11 +36,11 @@ def _heading(evaluation: Evaluation) -> str:
         f"{_handicap(evaluation) if name != MAJORITY else ''}"
         for name, above in evaluation.above.items()
     ]
-    chance = evaluation.chance_calibration_error
-    lines.append(
-        f"ECE {evaluation.candidates[MODEL].overall['expected_calibration_error']:.3f}, where so many reviews of a "
-        f"perfectly calibrated model show {chance.mean:.3f} (95 of 100 times below {chance.high:.3f})"
-    )
+    if chance := evaluation.chance_calibration_error:
+        lines.append(
+            f"ECE {evaluation.candidates[MODEL].overall['expected_calibration_error']:.3f}, where so many reviews of a "
+            f"perfectly calibrated model show {chance.mean:.3f} (95 of 100 times below {chance.high:.3f})"
+        )
     if evaluation.baseline_reviews:
         lines.append(f"TF-IDF was trained on {evaluation.baseline_reviews:,} reviews of the checkpoint's training")
     else:
