@@ -63,12 +63,13 @@ def judge_calibrations(name: str, texts: list[str], classes: Classes) -> dict[st
     """Return macro-F1, log loss and calibration error of each calibration of a checkpoint."""
     classifier = SentimentClassifier.load(find_checkpoint(name), "cpu")
     logits = classifier.logits(texts)
-    shares = Decision(class_shares=classifier.card.decision.class_shares)
+    own = classifier.card.decision
+    untuned = Decision(head=own.head, label_by=own.label_by, class_shares=own.class_shares)
     judged: dict[str, object] = {}
     for calibration, calibrate in CALIBRATIONS.items():
 
         def choose(logits: Logits, classes: Classes, calibrate: Calibrate = calibrate) -> Decision:
-            return with_tau(calibrate(shares, logits, classes), logits, classes)
+            return with_tau(calibrate(untuned, logits, classes), logits, classes)
 
         predictions = cross_fitted(logits, classes, choose)
         chance = chance_calibration_error(predictions.probabilities)
