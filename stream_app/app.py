@@ -11,6 +11,7 @@ import faust
 from aiokafka.errors import KafkaError
 from faust.exceptions import ProducerSendError
 from faust.streams import Stream
+from faust.tables.manager import TableManager
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, EventT, StreamT
 from faust.types.tuples import ConsumerMessage
@@ -105,6 +106,15 @@ class StoreTransport(driver.Transport):
     """Faust's Kafka transport with StoreConsumer."""
 
     Consumer = StoreConsumer
+
+
+class NoTables(TableManager):
+    """Faust's tables, of which we have none: it would wait a second at each start for some to be declared."""
+
+    async def on_start(self) -> None:
+        """Let the app read on at once."""
+        await self._update_channels()
+        await self.recovery.start()
 
 
 class ScoringApp(faust.App):
@@ -216,6 +226,7 @@ def _options(kafka: KafkaSettings, worker: WorkerSettings) -> dict[str, Any]:
         # Else Faust commits inside its reading loop after so many records, and a commit that outlasts a rebalance would
         # put the loop's idea of where it reads back to what it was.
         "broker_commit_every": 2**31,
+        "TableManager": NoTables,
         "topic_disable_leader": True,
         "topic_allow_declare": False,
         "web_enabled": False,
