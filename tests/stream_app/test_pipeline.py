@@ -4,6 +4,7 @@ import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,8 @@ class Bench:
         self.outages = Outages()
         self.steps: list[Step] = []
         self.dies_after: Step | None = None
+        self.batches_left = 1
+        """In how many batches it takes that step before it dies there."""
         self._executor = executor
 
     def pipeline(self, read_source: Callable[[], Source] | None = None, retry_seconds: float = 5) -> Pipeline:
@@ -61,15 +64,32 @@ class Bench:
             on_step=self._step,
         )
 
+    def work(self, messages: Sequence[Message], batch_reviews: int) -> None:
+        """Be a worker that reads on where the store ends, in batches, and acknowledges each; or dies."""
+
+        async def all_batches() -> None:
+            pipeline = self.pipeline()
+            ends = await pipeline.resume()
+            left = [message for message in messages if message.offset >= ends.get(message.partition, 0)]
+            for start in range(0, len(left), batch_reviews):
+                await pipeline.process(left[start : start + batch_reviews], {})
+                self._step(Step.acknowledged)
+
+        with contextlib.suppress(DeathError):
+            asyncio.run(all_batches())
+
     def _step(self, step: Step) -> None:
         self.steps.append(step)
         if step is self.dies_after:
-            raise DeathError
+            self.batches_left -= 1
+            if not self.batches_left:
+                raise DeathError
 
-    def offsets(self, table: sa.Table) -> list[int]:
-        """Return the offsets of a table's rows in order."""
+    def places(self, table: sa.Table) -> list[tuple[int, int]]:
+        """Return partition and offset of a table's rows in order."""
+        query = sa.select(table.c.partition, table.c.offset).order_by(table.c.partition, table.c.offset)
         with self.engine.connect() as connection:
-            return list(connection.scalars(sa.select(table.c.offset).order_by(table.c.offset)))
+            return [(row.partition, row.offset) for row in connection.execute(query)]
 
     def count(self, table: sa.Table) -> int:
         with self.engine.connect() as connection:
@@ -296,30 +316,38 @@ def test_a_text_beyond_the_limit_is_stored_cut(bench: Bench) -> None:
         assert connection.scalar(sa.select(predictions.c.text)) == "5" * 50
 
 
-RECORDS = st.lists(st.sampled_from(["1", "5", "poison", ""]), min_size=1, max_size=12)
+RECORDS = st.lists(st.tuples(st.integers(0, 1), st.sampled_from(["1", "5", "poison", ""])), min_size=1, max_size=12)
+"""Records of two partitions in the order in which they arrive: partition and text, without which one is malformed."""
+DEATHS = st.lists(st.tuples(st.sampled_from(Step), st.integers(1, 4), st.integers(1, 4)), max_size=8)
+"""One worker each: the step after which it dies, in which batch, and how many reviews it takes into one."""
+
+
+def messages_of(records: Sequence[tuple[int, str]]) -> list[Message]:
+    offsets = {0: count(), 1: count()}
+    return [Message(part, next(offsets[part]), review_bytes(text) if text else b"{") for part, text in records]
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(records=RECORDS, cuts=st.lists(st.integers(1, 4), min_size=1, max_size=8), dying=st.data())
+@given(records=RECORDS, deaths=DEATHS)
 def test_wherever_workers_die_each_record_ends_once_and_nothing_is_stored_that_was_not_published(
-    tmp_path: Path, records: list[str], cuts: list[int], dying: st.DataObject
+    tmp_path: Path, records: list[tuple[int, str]], deaths: list[tuple[Step, int, int]]
 ) -> None:
-    """Run one worker after another over the records in batches; each dies after some step, the last one lives."""
+    """Run one worker after another over what is left; each dies where it is told, or has done all before."""
+    messages = messages_of(records)
     with ThreadPoolExecutor(2) as executor, tempfile.TemporaryDirectory(dir=tmp_path) as folder:
         bench = Bench(f"sqlite:///{folder}/store.db", executor)
         bench.model.poison = "poison"
-        messages = [Message(0, offset, review_bytes(text) if text else b"{") for offset, text in enumerate(records)]
-        for size in cuts:
-            bench.dies_after = dying.draw(st.none() | st.sampled_from(list(Step)[:-1]))
-            with contextlib.suppress(DeathError):
-                run(bench.pipeline(), messages[:size])
+        for bench.dies_after, bench.batches_left, batch_reviews in deaths:
+            bench.work(messages, batch_reviews)
             published = {dict(headers)["event_id"].decode() for _, _, _, headers in bench.sender.sent}
-            stored = bench.offsets(predictions) + bench.offsets(rejections)
-            assert {Origin(SOURCE, 0, offset).event_id for offset in stored} <= published
+            stored = bench.places(predictions) + bench.places(rejections)
+            assert {Origin(SOURCE, *place).event_id for place in stored} <= published
         bench.dies_after = None
-        run(bench.pipeline(), messages)
+        bench.work(messages, 5)
 
-        scored = [offset for offset, text in enumerate(records) if text in {"1", "5"}]
-        assert bench.offsets(predictions) == scored
-        assert bench.offsets(rejections) == [offset for offset in range(len(records)) if offset not in scored]
+        is_scored = {
+            (one.partition, one.offset): text in {"1", "5"} for one, (_, text) in zip(messages, records, strict=True)
+        }
+        assert bench.places(predictions) == sorted(place for place, scored in is_scored.items() if scored)
+        assert bench.places(rejections) == sorted(place for place, scored in is_scored.items() if not scored)
         bench.engine.dispose()
