@@ -26,12 +26,13 @@ def desk(tmp_path: Path, kafka: KafkaSettings, tiny_checkpoint: Path) -> Iterato
 def test_a_worker_may_die_after_any_step_of_a_batch(desk: Desk) -> None:
     ensure_topics(desk.kafka)
     broken = [b"{broken %d" % number for number in range(REVIEWS // 10)]
-    desk.send(*(b'{"text": "review %d"}' % number for number in range(REVIEWS)), *broken)
+    desk.send(*(b'{"text": "review %d"}' % number for number in range(REVIEWS)), *broken, spread=True)
 
     for step in Step:
         for batch, way, code in ((1, "raise", 1), (2, "kill", KILLED), (3, "raise", 1), (1, "kill", KILLED)):
             worker = desk.start_stub(STUB_DIES=f"{step.name}:{batch}:{way}", **QUICK_GROUP)
             assert worker.wait(60) == code, f"{step.name}, {way}: {desk.output_of(worker)}"
+    assert desk.query("SELECT count(DISTINCT partition) FROM predictions") == [(desk.kafka.partitions,)]
     assert desk.count("predictions") < REVIEWS, "the last death came too late to prove anything"
     survivor = desk.start_stub(**QUICK_GROUP)
     wait_until(lambda: desk.count("predictions") + desk.count("rejections") >= REVIEWS + len(broken), "all rows")
