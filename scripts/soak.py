@@ -19,7 +19,8 @@ from kafka import KafkaProducer
 
 from reviewpulse.broker import client_options, ensure_topics
 from reviewpulse.settings import KafkaSettings, load
-from scripts.chaos import drained, rows, say, start_worker, stop_worker
+from scripts.chaos.stage import rows, say
+from scripts.chaos.supervision import drained, start_worker, stop_worker
 from tests.cluster import kafka_cluster
 from tests.integration.processes import Desk
 
