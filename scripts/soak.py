@@ -58,7 +58,7 @@ def soak(desk: Desk, messages: int) -> dict[str, Any]:
         say(f"{stored:,} of {messages:,} stored, {samples[-1][1]:.0f} MB")
         time.sleep(SAMPLE_SECONDS)
     seconds = time.monotonic() - started
-    stop_worker(worker)
+    stop_worker(desk, worker)
     warm = [rss for stored, rss in samples if stored >= WARM_UP * messages]
     return {
         "messages": messages,

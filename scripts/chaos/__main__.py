@@ -67,14 +67,25 @@ def main() -> None:
         sys.exit("set KAFKA_HOME to the folder of an Apache Kafka distribution")
     home = Path(os.environ["KAFKA_HOME"])
     report = json.loads(options.into.read_text()) if options.into.exists() else {"scenarios": {}}
-    for name in options.only or SCENARIOS:
-        say(f"scenario: {name}")
+    failed = [name for name in options.only or SCENARIOS if not is_played_well(name, options, home, report)]
+    sys.exit(f"NOT WELL: {', '.join(failed)}" if failed else 0)
+
+
+def is_played_well(name: str, options: argparse.Namespace, home: Path, report: dict[str, Any]) -> bool:
+    """Play a scenario, put what it found into the report's file, and return whether it went well."""
+    say(f"scenario: {name}")
+    report["scenarios"].pop(name, None)
+    try:
         with tempfile.TemporaryDirectory() as folder:
             played = play(name, options.kills, home, Path(folder))
-        report["scenarios"][name] = {"played_at": datetime.now(UTC).isoformat(timespec="seconds")} | played
-        say(f"{name}: {'well' if played['verify']['is_well'] else 'NOT WELL'}, {played['verify']['records']:,} records")
-        options.into.write_text(json.dumps(report, indent=2) + "\n")
-    sys.exit(any(not played["verify"]["is_well"] for played in report["scenarios"].values()))
+    except AssertionError as exc:
+        say(f"{name}: FAILED: {exc}")
+        return False
+    report["scenarios"][name] = {"played_at": datetime.now(UTC).isoformat(timespec="seconds")} | played
+    options.into.write_text(json.dumps(report, indent=2) + "\n")
+    is_well = bool(played["verify"]["is_well"])
+    say(f"{name}: {'well' if is_well else 'NOT WELL'}, {played['verify']['records']:,} records")
+    return is_well
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Any
 
 from reviewpulse.broker import connect_admin, ensure_topics
 from scripts.chaos.feeder import Feeder
-from scripts.chaos.stage import Stage, rows
+from scripts.chaos.stage import Stage, outages_told, require, rows
 from scripts.chaos.supervision import kept_running
 from tests.integration.processes import wait_until
 
@@ -31,6 +31,7 @@ def broker_away(stage: Stage, times: int, seconds: float) -> dict[str, Any]:
             time.sleep(seconds)
             stage.nodes[0].start()
         time.sleep(25)
+    require(outages_told(stage.desk, workers) > 0, "no worker told the outage")
     return {"sent": feeder.sent, "broker_kills": times, "seconds_away": seconds, "workers_started": len(workers)}
 
 

@@ -28,7 +28,7 @@ class Feeder:
         self._is_over.set()
         self._thread.join()
         if self._error is not None:
-            raise RuntimeError("without its load the scenario proves nothing") from self._error
+            raise AssertionError("without its load the scenario proves nothing") from self._error
 
     def _run(self) -> None:
         producer = KafkaProducer(**client_options(self._kafka), acks="all", linger_ms=20, max_block_ms=120_000)

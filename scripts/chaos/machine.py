@@ -8,23 +8,26 @@ from pathlib import Path
 from typing import Any
 
 from scripts.chaos.feeder import Feeder
-from scripts.chaos.stage import Stage
+from scripts.chaos.stage import Stage, outages_told, require
 from scripts.chaos.supervision import kept_running
+from tests.integration.processes import wait_until
 
 FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 
 
 def store_locked(stage: Stage) -> dict[str, Any]:
-    """Hold an exclusive lock on the SQLite file for ten seconds, three times."""
-    with Feeder(stage.desk.kafka, per_second=200), kept_running(stage.desk) as workers:
-        for _ in range(3):
+    """Hold an exclusive lock on the SQLite file three times, until the worker has told it and five seconds more."""
+    desk = stage.desk
+    with Feeder(desk.kafka, per_second=200), kept_running(desk) as workers:
+        for told in range(3):
             time.sleep(6)
-            with contextlib.closing(sqlite3.connect(stage.desk.store, isolation_level=None, timeout=30)) as connection:
+            with contextlib.closing(sqlite3.connect(desk.store, isolation_level=None, timeout=30)) as connection:
                 connection.execute("BEGIN EXCLUSIVE")
-                time.sleep(10)
+                wait_until(lambda told=told: outages_told(desk, workers, "locked") > told, "the lock is told")  # type: ignore[misc]
+                time.sleep(5)
                 connection.execute("ROLLBACK")
         time.sleep(5)
-    return {"seconds_locked": 30, "workers_started": len(workers)}
+    return {"locks": 3, "outages_told": outages_told(desk, workers, "locked"), "workers_started": len(workers)}
 
 
 def clock_jumps(stage: Stage) -> dict[str, Any]:
@@ -41,6 +44,5 @@ def clock_jumps(stage: Stage) -> dict[str, Any]:
             offset_file.write_text(f"{offset}\n")
         time.sleep(4)
     (apart,) = stage.desk.query("SELECT (max(scored_at_ms) - min(scored_at_ms)) / 3600000 FROM predictions")[0]
-    if (apart or 0) < 24:
-        raise RuntimeError("the worker's clock did not jump, so the scenario proves nothing")
+    require(int(str(apart or 0)) >= 24, "the worker's clock did not jump, so the scenario proves nothing")
     return {"jumps": len(offsets), "hours_between_scoring_times": apart, "workers_started": len(workers)}

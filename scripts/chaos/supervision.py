@@ -9,7 +9,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from tests.integration.processes import Desk
+from scripts.chaos.stage import require
+from tests.integration.processes import Desk, wait_until
 
 WORKER_SETTINGS = {
     "REVIEWPULSE_BATCH_REVIEWS": "64",
@@ -24,15 +25,18 @@ def start_worker(desk: Desk, name: str = "0", **settings: str) -> subprocess.Pop
     return desk.start_stub(**WORKER_SETTINGS | settings, REVIEWPULSE_INSTANCE=name)
 
 
-def stop_worker(worker: subprocess.Popen[bytes]) -> None:
+def stop_worker(desk: Desk, worker: subprocess.Popen[bytes]) -> None:
     """Stop a worker in order."""
     worker.send_signal(signal.SIGTERM)
-    worker.wait(60)
+    require(worker.wait(60) == 0, f"a worker did not stop in order: {desk.output_of(worker)[-2000:]}")
 
 
 @contextlib.contextmanager
 def kept_running(desk: Desk, **settings: str) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Keep one worker running during a block, as a supervisor does; give all that were started."""
+    """Keep one worker running during a block, as a supervisor does; give all that were started.
+
+    A worker may end by itself only with an error that it names. The last one must read at the end, and stop in order.
+    """
     started = [start_worker(desk, **settings)]
     is_over = threading.Event()
 
@@ -44,11 +48,23 @@ def kept_running(desk: Desk, **settings: str) -> Iterator[list[subprocess.Popen[
     thread = threading.Thread(target=supervise, daemon=True)
     thread.start()
     try:
+        wait_until(lambda: desk.is_reading(started[-1]), "the first worker reads")
         yield started
+        wait_until(lambda: desk.is_reading(started[-1]), "a worker reads at the end")
     finally:
         is_over.set()
         thread.join()
-        stop_worker(started[-1])
+    stop_worker(desk, started[-1])
+    for worker in started:
+        check_end(desk, worker)
+
+
+def check_end(desk: Desk, worker: subprocess.Popen[bytes]) -> None:
+    """Fail unless a worker that has ended stopped in order or named an error, and met no defect."""
+    output = desk.output_of(worker)
+    is_named = worker.returncode == 0 or (worker.returncode == 1 and "error: " in output)
+    is_sound = "Traceback" not in output and "defect" not in output
+    require(is_named and is_sound, f"a worker ended with code {worker.returncode}: {output[-4000:]}")
 
 
 def drained(desk: Desk) -> dict[str, Any]:
@@ -62,7 +78,7 @@ def drained(desk: Desk) -> dict[str, Any]:
         if time.monotonic() > deadline:
             break
         time.sleep(0.5)
-    stop_worker(worker)
+    stop_worker(desk, worker)
     _, output = desk.run("verify", "--complete", "--json")
     (line,) = [line for line in output.splitlines() if line.startswith("{")]
     verdict: dict[str, Any] = json.loads(line)

@@ -1,13 +1,12 @@
 """Scenarios in which workers are killed, join and leave."""
 
 import random
-import signal
 import time
 from typing import Any
 
 from scripts.chaos.feeder import Feeder
-from scripts.chaos.stage import Stage, say
-from scripts.chaos.supervision import kept_running, start_worker
+from scripts.chaos.stage import Stage, require, say
+from scripts.chaos.supervision import kept_running, start_worker, stop_worker
 from tests.integration.processes import wait_until
 
 
@@ -36,12 +35,21 @@ def random_kills(stage: Stage) -> dict[str, Any]:
 
 def workers_join_and_leave(stage: Stage) -> dict[str, Any]:
     """Let a second and a third worker join and leave under load, in order and by SIGKILL."""
-    with Feeder(stage.desk.kafka, per_second=400), kept_running(stage.desk) as workers:
+    desk, scored = stage.desk, list[int]()
+    with Feeder(desk.kafka, per_second=400), kept_running(desk) as workers:
         for turn in range(6):
-            others = [start_worker(stage.desk, name) for name in ("1", "2")]
-            time.sleep(8)
-            for other in others:
-                other.send_signal(signal.SIGTERM if turn % 2 else signal.SIGKILL)
-                other.wait(60)
+            guests = [start_worker(desk, name) for name in ("1", "2")]
+            wait_until(lambda guests=guests: all(map(desk.is_reading, guests)), "the guests read")  # type: ignore[misc]
+            time.sleep(5)
+            for guest in guests:
+                if turn % 2:
+                    stop_worker(desk, guest)
+                    scored.append(desk.scored_by(guest))
+                else:
+                    guest.kill()
+                    guest.wait()
             time.sleep(2)
-    return {"joined_and_left": 12, "workers_started": len(workers)}
+    require(sum(scored) > 0, "the guests that stopped in order have scored nothing")
+    return {"joined_and_killed": 6, "joined_and_stopped": len(scored), "scored_by_these": sum(scored)} | {
+        "workers_started": len(workers)
+    }
