@@ -66,7 +66,8 @@ def main() -> None:
     if not os.environ.get("KAFKA_HOME"):
         sys.exit("set KAFKA_HOME to the folder of an Apache Kafka distribution")
     home = Path(os.environ["KAFKA_HOME"])
-    report = json.loads(options.into.read_text()) if options.into.exists() else {"scenarios": {}}
+    is_continued = bool(options.only) and options.into.exists()
+    report = json.loads(options.into.read_text()) if is_continued else {"scenarios": {}}
     failed = [name for name in options.only or SCENARIOS if not is_played_well(name, options, home, report)]
     sys.exit(f"NOT WELL: {', '.join(failed)}" if failed else 0)
 
