@@ -18,7 +18,7 @@ from typing import Any
 from reviewpulse.broker import ensure_topics
 from reviewpulse.settings import KafkaSettings, load
 from scripts.chaos import brokers, machine, workers
-from scripts.chaos.stage import Stage, say
+from scripts.chaos.stage import Stage, require, say
 from scripts.chaos.supervision import drained
 from tests.cluster import kafka_cluster
 from tests.integration.processes import Desk
@@ -51,6 +51,9 @@ def play(name: str, kills: int, home: Path, folder: Path) -> dict[str, Any]:
             found = scenario(Stage(desk, nodes, kills, home))
             seconds = round(time.monotonic() - started)
             verdict = drained(desk)
+            require(
+                verdict["records"] >= found.get("confirmed", 0), "the topic holds fewer records than were confirmed"
+            )
         finally:
             desk.clear()
     return {**found, "seconds": seconds, "verify": verdict}

@@ -31,20 +31,26 @@ def broker_away(stage: Stage, times: int, seconds: float) -> dict[str, Any]:
             time.sleep(seconds)
             stage.nodes[0].start()
         time.sleep(25)
-    require(outages_told(stage.desk, workers) > 0, "no worker told the outage")
-    return {"sent": feeder.sent, "broker_kills": times, "seconds_away": seconds, "workers_started": len(workers)}
+    told = outages_told(stage.desk, workers)
+    require(told > 0, "no worker told the outage")
+    return feeder.counts() | {
+        "broker_kills": times,
+        "seconds_away": seconds,
+        "outages_told": told,
+        "workers_started": len(workers),
+    }
 
 
 def one_of_three_brokers_killed(stage: Stage) -> dict[str, Any]:
     """Kill each broker of three in turn; the other two carry on."""
-    with Feeder(stage.desk.kafka, per_second=200), kept_running(stage.desk) as workers:
+    with Feeder(stage.desk.kafka, per_second=200) as feeder, kept_running(stage.desk) as workers:
         for node in stage.nodes:
             time.sleep(10)
             node.kill()
             time.sleep(15)
             node.start()
         time.sleep(15)
-    return {"broker_kills": len(stage.nodes), "workers_started": len(workers)}
+    return feeder.counts() | {"broker_kills": len(stage.nodes), "workers_started": len(workers)}
 
 
 def broker_comes_back_empty(stage: Stage) -> dict[str, Any]:

@@ -26,8 +26,7 @@ def random_kills(stage: Stage) -> dict[str, Any]:
             worker.wait()
             say(f"kill {number + 1} of {stage.kills}, {feeder.sent:,} sent")
     consuming.sort()
-    return {
-        "sent": feeder.sent,
+    return feeder.counts() | {
         "kills": stage.kills,
         "median_seconds_to_consuming_again": round(consuming[len(consuming) // 2], 2),
     }
@@ -36,7 +35,7 @@ def random_kills(stage: Stage) -> dict[str, Any]:
 def workers_join_and_leave(stage: Stage) -> dict[str, Any]:
     """Let a second and a third worker join and leave under load, in order and by SIGKILL."""
     desk, scored = stage.desk, list[int]()
-    with Feeder(desk.kafka, per_second=400), kept_running(desk) as workers:
+    with Feeder(desk.kafka, per_second=400) as feeder, kept_running(desk) as workers:
         for turn in range(6):
             guests = [start_worker(desk, name) for name in ("1", "2")]
             wait_until(lambda guests=guests: all(map(desk.is_reading, guests)), "the guests read")  # type: ignore[misc]
@@ -50,6 +49,9 @@ def workers_join_and_leave(stage: Stage) -> dict[str, Any]:
                     guest.wait()
             time.sleep(2)
     require(sum(scored) > 0, "the guests that stopped in order have scored nothing")
-    return {"joined_and_killed": 6, "joined_and_stopped": len(scored), "scored_by_these": sum(scored)} | {
-        "workers_started": len(workers)
+    return feeder.counts() | {
+        "joined_and_killed": 6,
+        "joined_and_stopped": len(scored),
+        "scored_by_these": sum(scored),
+        "workers_started": len(workers),
     }
