@@ -18,13 +18,15 @@ def broker_killed(stage: Stage) -> dict[str, Any]:
 
 
 def broker_away_for_a_minute(stage: Stage) -> dict[str, Any]:
-    """Keep the broker down for a minute under load."""
-    return broker_away(stage, times=1, seconds=60)
+    """Keep the broker down for a minute under load: longer than the worker tries, so that it is started again."""
+    found = broker_away(stage, times=1, seconds=60, REVIEWPULSE_RETRY_SECONDS="10")
+    require(found["workers_started"] > 1, "the worker outlived an outage of six times its REVIEWPULSE_RETRY_SECONDS")
+    return found
 
 
-def broker_away(stage: Stage, times: int, seconds: float) -> dict[str, Any]:
+def broker_away(stage: Stage, times: int, seconds: float, **settings: str) -> dict[str, Any]:
     """Kill the only broker so many times, and start it again after so many seconds."""
-    with Feeder(stage.desk.kafka, per_second=200) as feeder, kept_running(stage.desk) as workers:
+    with Feeder(stage.desk.kafka, per_second=200) as feeder, kept_running(stage.desk, **settings) as workers:
         for _ in range(times):
             time.sleep(8)
             stage.nodes[0].kill()
