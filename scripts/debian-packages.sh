@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that reviewpulse's checks need, where they are missing:
-# chromium (browser tests, screenshots), fonts-dejavu-core (text in them), make,
+# chromium (browser tests, screenshots), fonts-dejavu-core (text in them), faketime (clocks that jump), make,
 # postgresql (the tests start a server of their own; the package's service is not used).
 set -euo pipefail
 
-packages=(chromium fonts-dejavu-core make postgresql)
+packages=(chromium faketime fonts-dejavu-core make postgresql)
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
     echo "debian-packages: this system has no apt; install by hand: ${packages[*]}" >&2

@@ -20,6 +20,7 @@ from reviewpulse.settings import KafkaSettings, load
 from scripts.chaos import brokers, machine, workers
 from scripts.chaos.stage import Stage, require, say
 from scripts.chaos.supervision import drained
+from tests.clocks import MISSING
 from tests.cluster import kafka_cluster
 from tests.integration.processes import Desk
 
@@ -68,6 +69,8 @@ def main() -> None:
     options = parser.parse_args()
     if not os.environ.get("KAFKA_HOME"):
         sys.exit("set KAFKA_HOME to the folder of an Apache Kafka distribution")
+    if MISSING and "clock jumps" in (options.only or SCENARIOS):
+        sys.exit(MISSING)
     home = Path(os.environ["KAFKA_HOME"])
     is_continued = bool(options.only) and options.into.exists()
     report = json.loads(options.into.read_text()) if is_continued else {"scenarios": {}}
