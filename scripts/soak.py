@@ -6,12 +6,15 @@ Needs KAFKA_HOME, the folder of an Apache Kafka distribution.
 import argparse
 import json
 import os
+import subprocess
 import sys
 import tempfile
-import threading
 import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import psutil
@@ -27,47 +30,83 @@ from tests.integration.processes import Desk
 WARM_UP = 0.2
 """The first part of the messages, during which memory may grow."""
 
-SAMPLE_SECONDS = 5.0
+SAMPLE_SECONDS = 2.0
+STANDSTILL_SECONDS = 120.0
+"""How long no message may be stored before the soak is given up."""
+
+LEAST_SAMPLES = 10
+"""After the warm-up: fewer tell nothing of memory."""
+
+Samples = list[tuple[int, float]]
+"""Messages stored, and the worker's memory in MB."""
 
 
 def publish(kafka: KafkaSettings, messages: int) -> None:
-    """Publish so many reviews of some 400 bytes, one in a thousand of them broken."""
+    """Publish so many reviews of some 400 bytes, one in a thousand of them broken; raises what Kafka refused."""
     producer = KafkaProducer(**client_options(kafka), acks="all", linger_ms=50, batch_size=131_072)
-    filling = "good value, arrived on time, would buy it again " * 6
+    filling, refused = "good value, arrived on time, would buy it again " * 6, list[Exception]()
     for number in range(messages):
         value = json.dumps({"text": f"{filling}{number}", "title": f"review {number}", "rating": number % 5 + 1})
-        producer.send(kafka.reviews_topic, value=b"{broken" if number % 1000 == 999 else value.encode())
-    producer.flush()
-    producer.close()
+        delivery = producer.send(kafka.reviews_topic, value=b"{broken" if number % 1000 == 999 else value.encode())
+        delivery.add_errback(refused.append)
+        if refused:
+            break
+    producer.flush(timeout=STANDSTILL_SECONDS)
+    producer.close(timeout=STANDSTILL_SECONDS)
+    if refused:
+        raise refused[0]
 
 
 def soak(desk: Desk, messages: int) -> dict[str, Any]:
     """Run the worker over the messages and return its memory, in MB by messages stored, and its rate."""
-    feeder = threading.Thread(target=publish, args=(desk.kafka, messages), daemon=True)
-    feeder.start()
-    worker, samples, started = (
-        start_worker(desk, REVIEWPULSE_BATCH_REVIEWS="512"),
-        list[tuple[int, float]](),
-        time.monotonic(),
-    )
-    process = psutil.Process(worker.pid)
-    while (stored := rows(desk)) < messages:
-        if worker.poll() is not None:
-            sys.exit(f"the worker ended: {desk.output_of(worker)[-2000:]}")
-        samples.append((stored, round(process.memory_info().rss / 1e6, 1)))
-        say(f"{stored:,} of {messages:,} stored, {samples[-1][1]:.0f} MB")
-        time.sleep(SAMPLE_SECONDS)
+    with ThreadPoolExecutor(1) as executor:
+        publishing, started = executor.submit(publish, desk.kafka, messages), time.monotonic()
+        worker = start_worker(desk, REVIEWPULSE_BATCH_REVIEWS="512")
+        samples = watched(desk, worker, messages, publishing)
     seconds = time.monotonic() - started
     stop_worker(desk, worker)
-    warm = [rss for stored, rss in samples if stored >= WARM_UP * messages]
     return {
         "messages": messages,
         "seconds": round(seconds),
         "messages_per_second": round(messages / seconds),
-        "mb_after_warm_up": warm[0],
-        "most_mb_afterwards": max(warm),
-        "growth": round(max(warm) / warm[0] - 1, 4),
+        **memory_growth([rss for stored, rss in samples if stored >= WARM_UP * messages]),
         "memory": samples[:: max(len(samples) // 50, 1)],
+    }
+
+
+def watched(desk: Desk, worker: subprocess.Popen[bytes], messages: int, publishing: Future[None]) -> Samples:
+    """Return the worker's memory until all messages are stored; ends the soak when they are not going to be."""
+    samples, process, moved = Samples(), psutil.Process(worker.pid), time.monotonic()
+    while (stored := rows(desk)) < messages:
+        if worker.poll() is not None:
+            sys.exit(f"the worker ended: {desk.output_of(worker)[-2000:]}")
+        if publishing.done():
+            publishing.result()
+        if not samples or stored > samples[-1][0]:
+            moved = time.monotonic()
+        if time.monotonic() - moved > STANDSTILL_SECONDS:
+            sys.exit(f"stored {stored:,} of {messages:,}, and no more for {STANDSTILL_SECONDS:g} s")
+        samples.append((stored, round(process.memory_info().rss / 1e6, 1)))
+        say(f"{stored:,} of {messages:,} stored, {samples[-1][1]:.0f} MB")
+        time.sleep(SAMPLE_SECONDS)
+    return samples
+
+
+def memory_growth(warm: Sequence[float]) -> dict[str, float]:
+    """Return how memory grew after the warm-up: the median of its last fifth against that of its first, and the peak.
+
+    >>> memory_growth([100, 101, 130, 100, 100, 101, 101, 102, 102, 102])
+    {'mb_after_warm_up': 100.5, 'mb_at_the_end': 102.0, 'most_mb_afterwards': 130, 'growth': 0.0149}
+    """
+    if len(warm) < LEAST_SAMPLES:
+        sys.exit(f"only {len(warm)} samples after the warm-up, which tell nothing of memory: send more --messages")
+    fifth = len(warm) // 5
+    first, last = median(warm[:fifth]), median(warm[-fifth:])
+    return {
+        "mb_after_warm_up": first,
+        "mb_at_the_end": last,
+        "most_mb_afterwards": max(warm),
+        "growth": round(last / first - 1, 4),
     }
 
 
