@@ -93,6 +93,7 @@ def _properties(port: int, number: int, controllers: Mapping[int, int], data: Pa
         "controller.listener.names": "CONTROLLER",
         "inter.broker.listener.name": "PLAINTEXT",
         "log.dirs": data,
+        "num.partitions": 4,  # of a topic that a client asks for while it is deleted: as many as we make
         "offsets.topic.num.partitions": 4,
         "offsets.topic.replication.factor": copies,
         "transaction.state.log.num.partitions": 4,

@@ -3,13 +3,14 @@
 import contextlib
 import shutil
 import time
+from collections.abc import Callable
 from typing import Any
 
 from reviewpulse.broker import connect_admin, ensure_topics
-from scripts.chaos.feeder import Feeder
-from scripts.chaos.stage import Stage, outages_told, require, rows
+from scripts.chaos.feeder import Feeder, is_broken
+from scripts.chaos.stage import Stage, outages_told, require
 from scripts.chaos.supervision import kept_running
-from tests.integration.processes import wait_until
+from tests.integration.processes import Desk, wait_until
 
 
 def broker_killed(stage: Stage) -> dict[str, Any]:
@@ -56,35 +57,60 @@ def one_of_three_brokers_killed(stage: Stage) -> dict[str, Any]:
 
 
 def broker_comes_back_empty(stage: Stage) -> dict[str, Any]:
-    """Lose all that the broker holds while the worker runs; what was stored stays, what is sent anew is scored."""
-    desk, (node, *_) = stage.desk, stage.nodes
-    with kept_running(desk) as workers:
-        with Feeder(desk.kafka, per_second=200) as before:
-            time.sleep(8)
-        wait_until(lambda: rows(desk) >= before.sent, "the first reviews are stored")
+    """Lose all that the broker holds, under load; what was stored stays, what is confirmed anew is scored."""
+    (node, *_) = stage.nodes
+
+    def lose_all() -> None:
         node.kill()
         shutil.rmtree(node.data)
         node.format()
         node.start()
-        ensure_topics(desk.kafka)
-        with Feeder(desk.kafka, per_second=200) as after:
-            time.sleep(8)
-        wait_until(lambda: rows(desk) >= before.sent + after.sent, "the others are stored")
-    return {"stored_before": before.sent, "stored_after": rows(desk) - before.sent, "workers_started": len(workers)}
+
+    return topic_lost(stage, lose_all)
 
 
 def topic_made_anew(stage: Stage) -> dict[str, Any]:
-    """Delete the reviews topic and make it again while the worker runs."""
+    """Delete the reviews topic under load and make it again."""
+
+    def delete() -> None:
+        with contextlib.closing(connect_admin(stage.desk.kafka)) as admin:
+            admin.delete_topics([stage.desk.kafka.reviews_topic])
+        time.sleep(3)
+
+    return topic_lost(stage, delete)
+
+
+def topic_lost(stage: Stage, lose: Callable[[], None]) -> dict[str, Any]:
+    """Lose the reviews topic while batches are in flight, make it again, and compare what was stored before and after.
+
+    Of the load, what Kafka confirmed once the topic was there again must be stored; verify tells whether it is so once.
+    """
     desk = stage.desk
     with kept_running(desk) as workers:
-        with Feeder(desk.kafka, per_second=200) as before:
+        with Feeder(desk.kafka, per_second=200) as feeder:
+            wait_until(lambda: desk.count("predictions") > 1_000, "the first reviews are stored")
+            old_source = max(source for source, _, _ in stored(desk))
+            with feeder.losing():
+                lose()
+                before = stored(desk)
+                ensure_topics(desk.kafka)
+                lost = set(feeder.confirmed)
+                wait_until(lambda: len(feeder.confirmed) > len(lost) + 1_000, "Kafka takes reviews again")
             time.sleep(5)
-        wait_until(lambda: rows(desk) >= before.sent, "the first reviews are stored")
-        with contextlib.closing(connect_admin(desk.kafka)) as admin:
-            admin.delete_topics([desk.kafka.reviews_topic])
-        time.sleep(3)
-        ensure_topics(desk.kafka)
-        with Feeder(desk.kafka, per_second=200) as after:
-            time.sleep(5)
-        wait_until(lambda: rows(desk) >= before.sent + after.sent, "the others are stored")
-    return {"stored_before": before.sent, "stored_after": rows(desk) - before.sent, "workers_started": len(workers)}
+        afterwards = {f"review {number}" for number in feeder.confirmed - lost if not is_broken(number)}
+
+        def texts() -> set[object]:
+            return {text for (source, _, _), text in stored(desk).items() if source > old_source}
+
+        wait_until(lambda: afterwards <= texts(), "what was confirmed afterwards is stored")
+    require(before.items() <= stored(desk).items(), "rows that were stored before are gone or have changed")
+    return {"stored_before": len(before), "confirmed_afterwards": len(afterwards), "workers_started": len(workers)}
+
+
+def stored(desk: Desk) -> dict[tuple[int, int, int], object]:
+    """Return the texts of all rows by source, partition and offset; a rejection has its reason instead."""
+    rows: list[Any] = desk.query(
+        "SELECT source_id, partition, offset, text FROM predictions "
+        "UNION ALL SELECT source_id, partition, offset, reason FROM rejections"
+    )
+    return {(source, partition, offset): text for source, partition, offset, text in rows}

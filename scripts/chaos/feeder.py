@@ -10,6 +10,9 @@ from kafka.errors import KafkaError
 from reviewpulse.broker import client_options
 from reviewpulse.settings import KafkaSettings
 
+LAST_SECONDS = 60.0
+"""How long Kafka may take to confirm what is left at the end."""
+
 
 class Feeder:
     """Publishes reviews, and now and then bytes that are none, from a thread until it is closed.
@@ -57,12 +60,14 @@ class Feeder:
             while not self._is_over.wait(self._pause):
                 self._send(producer, self.sent)
                 self.sent += 1
-            producer.flush()
+            producer.flush(timeout=LAST_SECONDS)
+        except KafkaError as exc:
+            self._lost(exc)
         finally:
-            producer.close()
+            producer.close(timeout=LAST_SECONDS)
 
     def _send(self, producer: KafkaProducer, number: int) -> None:
-        value = b"{broken %d" % number if number % 50 == 49 else b'{"text": "review %d"}' % number
+        value = b"{broken %d" % number if is_broken(number) else b'{"text": "review %d"}' % number
         try:
             delivery = producer.send(self._kafka.reviews_topic, key=b"%d" % number, value=value)
         except KafkaError as exc:
@@ -74,3 +79,8 @@ class Feeder:
     def _lost(self, error: Exception) -> None:
         if not self._may_lose:
             self._error = error
+
+
+def is_broken(number: int) -> bool:
+    """Return whether what is sent under a number is no review."""
+    return number % 50 == 49
