@@ -2,11 +2,14 @@
 
 import contextlib
 import sqlite3
+import subprocess
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from scripts.chaos.feeder import Feeder
-from scripts.chaos.stage import Stage, outages_told, require
+from scripts.chaos.stage import ImpossibleError, Stage, outages_told, require, rows
 from scripts.chaos.supervision import kept_running
 from tests.clocks import JumpingClock
 from tests.integration.processes import wait_until
@@ -32,6 +35,44 @@ def store_locked(stage: Stage) -> dict[str, Any]:
         "outages_told": outages_told(desk, workers, "locked"),
         "workers_started": len(workers),
     }
+
+
+def disk_full(stage: Stage) -> dict[str, Any]:
+    """Fill the small disk that the store is on until the worker has told it, and make room ten seconds later."""
+    desk, disk = stage.desk, stage.cleanup.enter_context(small_disk(stage.desk.folder / "disk"))
+    desk.store = disk / "store.db"
+    desk.environment["REVIEWPULSE_STORE"] = f"sqlite:///{desk.store}"
+    with Feeder(desk.kafka, per_second=200) as feeder, kept_running(desk) as workers:
+        time.sleep(6)
+        fill(disk / "ballast")
+        wait_until(lambda: outages_told(desk, workers, "full") > 0, "the full disk is told")
+        time.sleep(10)
+        stored_when_full = rows(desk)
+        (disk / "ballast").unlink()
+        wait_until(lambda: rows(desk) > stored_when_full, "rows are stored again")
+        time.sleep(5)
+    return feeder.counts() | {"stored_when_full": stored_when_full, "workers_started": len(workers)}
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path) -> Iterator[Path]:
+    """Mount 64 MB of memory as a disk for a block; raises ImpossibleError where that is not allowed."""
+    folder.mkdir()
+    try:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)], check=True)  # noqa: S607
+    except (OSError, subprocess.CalledProcessError) as exc:
+        raise ImpossibleError(f"no small disk can be mounted here, which takes root: {exc}") from exc
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)  # noqa: S607
+
+
+def fill(ballast: Path) -> None:
+    """Write a file until its disk is full."""
+    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(65_536))
 
 
 def clock_jumps(stage: Stage) -> dict[str, Any]:

@@ -1,15 +1,19 @@
 """What a scenario plays on, and what it looks at."""
 
+import contextlib
 import re
 import subprocess
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import NamedTuple
 
 from tests.brokers import DistributionBroker
 from tests.integration.processes import Desk
+
+
+class ImpossibleError(Exception):
+    """This machine does not allow a scenario; the message says why."""
 
 
 class Stage(NamedTuple):
@@ -18,7 +22,8 @@ class Stage(NamedTuple):
     desk: Desk
     nodes: list[DistributionBroker]
     kills: int
-    home: Path
+    cleanup: contextlib.ExitStack
+    """Closed once all processes of the desk have ended."""
 
 
 def rows(desk: Desk) -> int:
