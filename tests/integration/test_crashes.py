@@ -23,6 +23,7 @@ def desk(tmp_path: Path, kafka: KafkaSettings, tiny_checkpoint: Path) -> Iterato
     desk.clear()
 
 
+@pytest.mark.timeout(900)  # 33 workers start one after the other, which a busy machine draws out
 def test_a_worker_may_die_after_any_step_of_a_batch(desk: Desk) -> None:
     ensure_topics(desk.kafka)
     broken = [b"{broken %d" % number for number in range(REVIEWS // 10)]
