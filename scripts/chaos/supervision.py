@@ -69,7 +69,9 @@ def check_end(desk: Desk, worker: subprocess.Popen[bytes]) -> None:
 
 def drained(desk: Desk) -> dict[str, Any]:
     """Let a last worker finish what is left, stop it, and return what verify says."""
-    worker, deadline = start_worker(desk), time.monotonic() + DRAIN_SECONDS
+    worker = start_worker(desk)
+    wait_until(lambda: desk.is_reading(worker), "the last worker reads")
+    deadline = time.monotonic() + DRAIN_SECONDS
 
     def lag() -> object:
         return desk.query("SELECT sum(high_watermark - next_offset) FROM offsets")[0][0]
