@@ -1,78 +1,12 @@
 """Compares what a partition of the reviews topic held with what became of it. Pure: iterators in, differences out."""
 
-import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from enum import StrEnum
-from typing import Final, NamedTuple, Protocol
-
-import msgspec
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 from reviewpulse.records import LEAST_TEXT_LIMIT, Origin, Rejected, Review, Source, decode_review
-
-CONTENT: Final = ("review_id", "title", "text", "asin", "category", "rating", "timestamp")
-"""The fields of a review that its row repeats, in the order of StoredRow.content."""
-
-
-class Fault(StrEnum):
-    """What can be wrong."""
-
-    LOST = "lost"
-    """A record of which the store knows nothing, though it says that it has read past it."""
-    DOUBLED = "doubled"
-    """More than one row for a record."""
-    DIFFERING = "differing"
-    """A row or a prediction that says something else than the record."""
-    UNPUBLISHED = "unpublished"
-    """A row without its record in the predictions or the rejected topic."""
-    FOREIGN = "foreign"
-    """A row, a prediction or a rejected record for which there is no record."""
-    ROLLUP = "roll-up"
-    """Counts that do not add up."""
-
-
-class Difference(msgspec.Struct, frozen=True):
-    """One fault and where it is: topic, partition and offset, None where it is nowhere in particular."""
-
-    fault: Fault
-    topic: str
-    partition: int | None
-    offset: int | None
-    what: str
-
-
-class Sent(Protocol):
-    """A record of the reviews topic, as the Kafka client returns it."""
-
-    offset: int
-    value: bytes | None
-
-
-class StoredRow(NamedTuple):
-    """A row of predictions or, without an event id, of rejections."""
-
-    offset: int
-    event_id: str | None
-    content: tuple[object, ...]
-    stars: int
-    confidence: float
-    at_ms: int
-
-    @property
-    def is_scored(self) -> bool:
-        """Whether it is a row of predictions."""
-        return self.event_id is not None
-
-
-class Published(NamedTuple):
-    """What the predictions topic or, without stars, the rejected topic says of a record, and how many times."""
-
-    offset: int
-    stars: int
-    confidence: float
-    digest: bytes
-    place: str
-    copies: int
+from stream_app.evidence import CONTENT, Aligned, Sent, StoredRow, content_of, digest
+from stream_app.report import Difference, Fault
 
 
 class Limits(NamedTuple):
@@ -90,40 +24,6 @@ class Limits(NamedTuple):
     """The same for rejected records."""
     is_complete: bool
     """Whether all that is in the topic has to be processed."""
-
-
-class Aligned(NamedTuple):
-    """All that is known of one offset."""
-
-    offset: int
-    record: Sent | None
-    rows: Sequence[StoredRow]
-    published: Sequence[Published]
-
-
-def digest(value: bytes | None) -> bytes:
-    """Return the checksum of a record's value."""
-    return hashlib.sha256(value or b"").digest()
-
-
-def align(records: Iterable[Sent], rows: Iterable[StoredRow], published: Iterable[Published]) -> Iterator[Aligned]:
-    """Join three streams, each ordered by offset, and yield what belongs to each offset that any of them has."""
-    sent, stored, told = iter(records), iter(rows), iter(published)
-    record, row, saying = next(sent, None), next(stored, None), next(told, None)
-    while record is not None or row is not None or saying is not None:
-        offset = min(head.offset for head in (record, row, saying) if head is not None)
-        record_here = None
-        if record is not None and record.offset == offset:
-            record_here, record = record, next(sent, None)
-        rows_here: list[StoredRow] = []
-        while row is not None and row.offset == offset:
-            rows_here.append(row)
-            row = next(stored, None)
-        said_here: list[Published] = []
-        while saying is not None and saying.offset == offset:
-            said_here.append(saying)
-            saying = next(told, None)
-        yield Aligned(offset, record_here, rows_here, said_here)
 
 
 class PartitionAudit:
@@ -248,16 +148,3 @@ def _is_kept(field: str, sent: object, stored: object) -> bool:
         return True
     is_text = field in {"text", "title"} and isinstance(sent, str) and isinstance(stored, str)
     return is_text and len(str(stored)) >= LEAST_TEXT_LIMIT and str(sent).startswith(str(stored))
-
-
-def content_of(review: Review) -> tuple[object, ...]:
-    """Return what a row must repeat of a review, in the order of CONTENT."""
-    return (
-        review.review_id,
-        review.title,
-        review.text,
-        review.asin,
-        review.category,
-        review.rating,
-        review.timestamp,
-    )

@@ -13,7 +13,8 @@ import msgspec
 from reviewpulse.errors import StoreError
 from reviewpulse.labels import stars_of_label
 from reviewpulse.records import Origin, Source, decode_scored
-from stream_app.audit import Difference, Fault, Published, digest
+from stream_app.evidence import Published, digest
+from stream_app.report import Difference, Fault
 
 _BATCH: Final = 2_000
 

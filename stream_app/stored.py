@@ -4,7 +4,7 @@ import contextlib
 import heapq
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -12,7 +12,8 @@ from reviewpulse.errors import StoreError
 from reviewpulse.records import Source
 from reviewpulse.schema import offsets, predictions, rejections, sentiment_by_second, sources
 from reviewpulse.store_url import store_fault, store_name
-from stream_app.audit import StoredRow
+from stream_app.evidence import StoredRow
+from stream_app.report import Rollup
 
 CHUNK_ROWS: Final = 4_000
 
@@ -20,16 +21,9 @@ _OF_PREDICTIONS: Final = (
     *("offset", "event_id", "stars", "confidence", "scored_at_ms"),
     *("review_id", "title", "text", "asin", "category", "rating", "reviewed_at_ms"),
 )
-"""Where and what the prediction was, then what is compared with the record (audit.CONTENT)."""
+"""Where and what the prediction was, then what is compared with the record (evidence.CONTENT)."""
 
 _OF_REJECTIONS: Final = ("offset", "rejected_at_ms")
-
-
-class Rollup(NamedTuple):
-    """What must be equal as long as nothing was pruned."""
-
-    counted: int
-    rows: int
 
 
 class StoredRows:

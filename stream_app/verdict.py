@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 
 from reviewpulse.visible import visible_line
-from stream_app.audit import Difference, Fault
-from stream_app.verify import Report
+from stream_app.report import Difference, Fault, Report
 
 MEANINGS = {
     Fault.LOST: "records without a row",

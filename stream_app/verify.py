@@ -1,11 +1,9 @@
 """`reviewpulse verify`: compares the reviews topic, the store and the topics that the worker writes."""
 
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Generic, NamedTuple, TypeVar
 
-import msgspec
 from kafka.consumer.fetcher import ConsumerRecord
 
 from reviewpulse.broker import SourceReader
@@ -14,63 +12,17 @@ from reviewpulse.progress import Progress, Status
 from reviewpulse.records import Source
 from reviewpulse.schema import connect
 from reviewpulse.settings import KafkaSettings, StoreSettings
-from stream_app.audit import Difference, Fault, Limits, PartitionAudit, align
+from stream_app.audit import Limits, PartitionAudit
+from stream_app.evidence import align
+from stream_app.horizon import Beginnings, FirstOffset
 from stream_app.published import PublishedTable, Sorting, Sources
-from stream_app.stored import Rollup, StoredRows
+from stream_app.report import Difference, Fault, Findings, Report, Rollup
+from stream_app.stored import StoredRows
 from stream_app.topic_reader import TopicReader
 
 T = TypeVar("T")
 
 _SHOW_EVERY: Final = 2_000
-_ASK_SECONDS: Final = 1.0
-
-
-class Report(msgspec.Struct, frozen=True):
-    """What was checked, and what is wrong: `faults` counts all of it, `differences` names the first ones."""
-
-    topic: str
-    topic_id: str
-    records: int
-    rows: int
-    scored: int
-    rejected: int
-    rejected_readable: int
-    """Rejected though the decoder takes them: the model failed on them, or they were too long."""
-    cut: int
-    """Stored with a text or title that was cut."""
-    not_yet_processed: int
-    pruned: int
-    no_longer_in_topic: int
-    predictions: int
-    rejected_records: int
-    repeated: int
-    no_longer_published: int
-    in_flight: int
-    of_other_sources: int
-    rows_of_other_sources: int
-    rollup: Rollup | None
-    faults: dict[Fault, int]
-    differences: list[Difference]
-
-    @property
-    def is_well(self) -> bool:
-        """Whether nothing was lost, stored twice or changed."""
-        return not any(self.faults.values())
-
-
-class Findings:
-    """Counts the differences of each kind and keeps the first few."""
-
-    def __init__(self, most_named: int) -> None:
-        self._most_named = most_named
-        self.counts: Counter[Fault] = Counter()
-        self.named: list[Difference] = []
-
-    def add(self, difference: Difference) -> None:
-        """Count a difference, and keep it if there is room."""
-        self.counts[difference.fault] += 1
-        if len(self.named) < self._most_named:
-            self.named.append(difference)
 
 
 class Counted(Generic[T]):
@@ -152,7 +104,7 @@ class _Verification:
             limits = Limits(
                 next_offset=next_offsets.get(partition, 0),
                 kept_from=lambda: self._stored.kept_from,
-                held_from=_Refreshed(self._readers.reviews, partition, self._firsts),
+                held_from=FirstOffset(self._readers.reviews, partition, self._firsts),
                 predictions_from_ms=predictions_from_ms,
                 rejected_from_ms=rejected_from_ms,
                 is_complete=is_complete,
@@ -176,7 +128,7 @@ class _Verification:
         for reader in (self._readers.predictions, self._readers.rejected):
             sorting = Sorting(sources, reader.topic, self._tally, self._findings.add)
             sort = sorting.predictions if reader is self._readers.predictions else sorting.rejections
-            beginnings = _Beginnings(reader)
+            beginnings = Beginnings(reader)
             records = self._counted.records(beginnings.watched(reader.all_records()), f"topic {reader.topic}")
             self._published.add(sort(records))
             held_from.append(beginnings.held_from_ms())
@@ -220,39 +172,3 @@ class _Verification:
 
 
 _NOT_TALLIED: Final = {"topic", "topic_id", "rows_of_other_sources", "rollup", "faults", "differences"}
-
-
-class _Refreshed:
-    """The first offset that a partition still holds; Kafka may delete more while it is read."""
-
-    def __init__(self, reader: TopicReader, partition: int, known: Mapping[int, int]) -> None:
-        self._reader = reader
-        self._partition = partition
-        self._offset = known.get(partition, 0)
-        self._asked_at = 0.0
-
-    def __call__(self) -> int:
-        if time.monotonic() - self._asked_at > _ASK_SECONDS:
-            self._offset = self._reader.first_offsets().get(self._partition, 0)
-            self._asked_at = time.monotonic()
-        return self._offset
-
-
-class _Beginnings:
-    """Notes the first record of each partition, to tell what Kafka's retention may have deleted."""
-
-    def __init__(self, reader: TopicReader) -> None:
-        self._firsts = reader.first_offsets()
-        self._times: dict[int, int] = {}
-
-    def watched(self, records: Iterable[ConsumerRecord]) -> Iterator[ConsumerRecord]:
-        """Yield the records and remember the time of each partition's first one."""
-        for record in records:
-            if record.partition not in self._times:
-                self._times[record.partition] = record.timestamp
-            yield record
-
-    def held_from_ms(self) -> float:
-        """Return the time from which on no partition has lost a record, -inf when none has lost any."""
-        cut = (partition for partition, offset in self._firsts.items() if offset > 0)
-        return max((self._times.get(partition, float("inf")) for partition in cut), default=float("-inf"))

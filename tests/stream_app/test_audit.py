@@ -10,17 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reviewpulse.records import Origin, Review, decode_review
-from stream_app.audit import (
-    Difference,
-    Fault,
-    Limits,
-    PartitionAudit,
-    Published,
-    StoredRow,
-    align,
-    content_of,
-    digest,
-)
+from stream_app.audit import Limits, PartitionAudit
+from stream_app.evidence import Published, StoredRow, align, content_of, digest
+from stream_app.report import Difference, Fault
 from tests.stream_app.fakes import SOURCE
 
 

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import pytest
 
 from reviewpulse.records import Origin, Rejected, Review, Source, scored
-from stream_app.audit import Difference, Fault, digest
+from stream_app.evidence import digest
 from stream_app.published import PublishedTable, Saying, Sorting, Sources
+from stream_app.report import Difference, Fault
 from stream_app.topics import prediction_headers, rejection_headers
 from tests.stream_app.fakes import NOW, SOURCE
 

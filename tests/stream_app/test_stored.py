@@ -11,8 +11,9 @@ from reviewpulse.records import Origin, Rejected, Review, Source, scored
 from reviewpulse.schema import connect, offsets
 from stream_app import stored
 from stream_app.batch import Outcome
+from stream_app.report import Rollup
 from stream_app.store import PredictionStore
-from stream_app.stored import CHUNK_ROWS, Rollup, StoredRows
+from stream_app.stored import CHUNK_ROWS, StoredRows
 from tests.stream_app.fakes import NOW, SOURCE
 
 AGAIN = Source(SOURCE.cluster_id, SOURCE.topic, "topic-id-2")
