@@ -18,9 +18,9 @@ class Limits(NamedTuple):
     """The first offset whose rows are kept: those before it were pruned."""
     held_from: Callable[[], int]
     """The first offset that the reviews topic still holds."""
-    predictions_from_ms: float
-    """A prediction made before may have been deleted by Kafka's retention."""
-    rejected_from_ms: float
+    predictions_from_ms: Callable[[str], float]
+    """By the key: a prediction made before may have been deleted by Kafka's retention."""
+    rejected_from_ms: Callable[[str], float]
     """The same for rejected records."""
     is_complete: bool
     """Whether all that is in the topic has to be processed."""
@@ -117,8 +117,7 @@ class PartitionAudit:
     def _publication(self, row: StoredRow, here: Aligned) -> Iterator[Difference]:
         sayings = [saying for saying in here.published if bool(saying.stars) == row.is_scored]
         if not sayings:
-            limits = self._limits
-            if row.at_ms <= (limits.predictions_from_ms if row.is_scored else limits.rejected_from_ms):
+            if row.at_ms <= self._published_from_ms(row):
                 self._tally["no_longer_published"] += 1
                 return
             topic = "predictions" if row.is_scored else "rejected"
@@ -130,6 +129,11 @@ class PartitionAudit:
         elif here.record is not None and digest(here.record.value) not in {saying.digest for saying in sayings}:
             what = f"the rejected record {sayings[0].place} does not hold the bytes that were sent"
             yield self._fault(Fault.DIFFERING, row.offset, what)
+
+    def _published_from_ms(self, row: StoredRow) -> float:
+        if row.is_scored:
+            return self._limits.predictions_from_ms(row.review_id)
+        return self._limits.rejected_from_ms(self._event_id(row.offset))
 
     def _event_id(self, offset: int) -> str:
         return Origin(self._source, self._partition, offset).event_id

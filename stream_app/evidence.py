@@ -32,6 +32,11 @@ class StoredRow(NamedTuple):
         """Whether it is a row of predictions."""
         return self.event_id is not None
 
+    @property
+    def review_id(self) -> str:
+        """The key of its prediction."""
+        return str(self.content[0])
+
 
 class Published(NamedTuple):
     """What the predictions topic or, without stars, the rejected topic says of a record, and how many times."""

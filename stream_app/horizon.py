@@ -2,13 +2,28 @@
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
-from kafka.consumer.fetcher import ConsumerRecord
+from kafka.partitioner.default import murmur2
 
 from stream_app.topic_reader import TopicReader
 
 _ASK_SECONDS: Final = 1.0
+
+_ALWAYS: Final = float("-inf")
+_NEVER: Final = float("inf")
+
+
+class Kept(Protocol):
+    """A record of a topic, as the Kafka client returns it."""
+
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+
+
+R = TypeVar("R", bound=Kept)
 
 
 class FirstOffset:
@@ -27,21 +42,37 @@ class FirstOffset:
         return self._offset
 
 
-class Beginnings:
-    """Notes the first record of each partition, to tell what Kafka's retention may have deleted."""
+class Horizon:
+    """The times from which on a topic still holds all that was published; needs to see its records.
 
-    def __init__(self, reader: TopicReader) -> None:
-        self._firsts = reader.first_offsets()
-        self._times: dict[int, int] = {}
+    A key tells the partition, as long as every record lies where its key puts it: partitions that were added later, or
+    another way to choose them, are seen by that.
+    """
 
-    def watched(self, records: Iterable[ConsumerRecord]) -> Iterator[ConsumerRecord]:
+    def __init__(self, firsts: Mapping[int, int]) -> None:
+        """Begin with the first offset that each partition still holds."""
+        self._partitions = sorted(firsts)
+        self._is_seen: set[int] = set()
+        self._from_ms = {partition: _ALWAYS if first == 0 else _NEVER for partition, first in firsts.items()}
+        self._is_by_key = any(firsts.values())  # the keys of a topic that has lost nothing need no look
+
+    def watched(self, records: Iterable[R]) -> Iterator[R]:
         """Yield the records and remember the time of each partition's first one."""
         for record in records:
-            if record.partition not in self._times:
-                self._times[record.partition] = record.timestamp
+            if record.partition not in self._is_seen:
+                self._is_seen.add(record.partition)
+                self._from_ms[record.partition] = record.timestamp if record.offset > 0 else _ALWAYS
+            if self._is_by_key:
+                self._is_by_key = record.key is not None and self._partition_of(record.key) == record.partition
             yield record
 
-    def held_from_ms(self) -> float:
-        """Return the time from which on no partition has lost a record, -inf when none has lost any."""
-        cut = (partition for partition, offset in self._firsts.items() if offset > 0)
-        return max((self._times.get(partition, float("inf")) for partition in cut), default=float("-inf"))
+    def held_from_ms(self, key: str) -> float:
+        """Return the time from which on no record with this key was deleted: inf where its partition is empty now."""
+        if self._is_by_key:
+            return self._from_ms[self._partition_of(key.encode())]
+        return max(self._from_ms.values(), default=_ALWAYS)
+
+    def _partition_of(self, key: bytes) -> int:
+        """Return where Kafka's clients put a key."""
+        number: int = murmur2(key) & 0x7FFFFFFF
+        return self._partitions[number % len(self._partitions)]

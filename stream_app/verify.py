@@ -14,7 +14,7 @@ from reviewpulse.schema import connect
 from reviewpulse.settings import KafkaSettings, StoreSettings
 from stream_app.audit import Limits, PartitionAudit
 from stream_app.evidence import align
-from stream_app.horizon import Beginnings, FirstOffset
+from stream_app.horizon import FirstOffset, Horizon
 from stream_app.published import PublishedTable, Sorting, Sources
 from stream_app.report import Difference, Fault, Findings, Report, Rollup
 from stream_app.stored import StoredRows
@@ -99,14 +99,14 @@ class _Verification:
         self._firsts = self._readers.reviews.first_offsets()
         ends = self._readers.reviews.ends()
         self._counted: Counted[ConsumerRecord] = Counted(self._progress, self._total(ends))
-        predictions_from_ms, rejected_from_ms = self._sort_published()
+        predictions, rejected = self._sort_published()
         for partition in sorted({*ends, *next_offsets, *self._published.partitions()}):
             limits = Limits(
                 next_offset=next_offsets.get(partition, 0),
                 kept_from=lambda: self._stored.kept_from,
                 held_from=FirstOffset(self._readers.reviews, partition, self._firsts),
-                predictions_from_ms=predictions_from_ms,
-                rejected_from_ms=rejected_from_ms,
+                predictions_from_ms=predictions.held_from_ms,
+                rejected_from_ms=rejected.held_from_ms,
                 is_complete=is_complete,
             )
             self._compare(partition, limits, ends.get(partition, 0))
@@ -121,18 +121,18 @@ class _Verification:
             total += sum(reader.ends().values()) - sum(reader.first_offsets().values())
         return total
 
-    def _sort_published(self) -> tuple[float, float]:
-        """Sort what was published on disk; return the times from which on each topic still holds all of it."""
+    def _sort_published(self) -> tuple[Horizon, Horizon]:
+        """Sort what was published on disk; return how far back the two topics reach."""
         sources = Sources(self._source, self._stored.earlier)
-        held_from = []
+        horizons = []
         for reader in (self._readers.predictions, self._readers.rejected):
             sorting = Sorting(sources, reader.topic, self._tally, self._findings.add)
             sort = sorting.predictions if reader is self._readers.predictions else sorting.rejections
-            beginnings = Beginnings(reader)
-            records = self._counted.records(beginnings.watched(reader.all_records()), f"topic {reader.topic}")
+            horizon = Horizon(reader.first_offsets())
+            records = self._counted.records(horizon.watched(reader.all_records()), f"topic {reader.topic}")
             self._published.add(sort(records))
-            held_from.append(beginnings.held_from_ms())
-        return held_from[0], held_from[1]
+            horizons.append(horizon)
+        return horizons[0], horizons[1]
 
     def _compare(self, partition: int, limits: Limits, end: int) -> None:
         if limits.next_offset > end:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 from kafka import KafkaProducer, TopicPartition
+from kafka.partitioner.default import murmur2
 
 from reviewpulse.broker import SourceReader, client_options, connect_admin, ensure_topics
 from reviewpulse.records import Origin, Source, TextLimit, scored
@@ -258,6 +259,44 @@ def test_an_offset_that_was_moved_past_a_record_is_named_as_a_gap(line: Line) ->
 
     assert (code, faults(report)) == (1, {"lost": 1})
     assert place(report["differences"][0]) == ("lost", line.source.topic, partition, ends[partition] - 1)
+
+
+def test_a_rejection_that_was_never_published_is_named_though_other_partitions_have_lost_all_their_records(
+    apache_address: str, tmp_path: Path
+) -> None:
+    desk = Desk(tmp_path, fresh_topics(apache_address), Path("default"))
+    ensure_topics(desk.kafka)
+    send(desk, *GOOD, *BROKEN * 4)
+    withheld: list[Origin] = []
+
+    def skip(origin: Origin) -> bool:
+        is_chosen = not withheld and origin.partition == 0 and origin.offset >= 15
+        withheld.extend([origin] if is_chosen else [])
+        return is_chosen
+
+    Line(desk).run(skip_publishing=skip)
+    own = (murmur2(withheld[0].event_id.encode()) & 0x7FFFFFFF) % desk.kafka.partitions
+
+    empty(desk.kafka, desk.kafka.rejected_topic, {0, 1, 2, 3} - {own})
+    code, report = checked(desk, "--complete")
+    assert (code, faults(report)) == (1, {"unpublished": 1})
+    assert place(report["differences"][0])[2:] == (withheld[0].partition, withheld[0].offset)
+
+    empty(desk.kafka, desk.kafka.rejected_topic, {own})
+    code, output = desk.run("verify", "--complete")
+    desk.clear()
+    assert (code, output.splitlines()[-1]) == (
+        0,
+        "nothing lost, nothing twice in what can be checked; not checked, for their age: 12 published records",
+    )
+
+
+def empty(kafka: KafkaSettings, topic: str, partitions: set[int]) -> None:
+    """Delete all records of some partitions, as Kafka's retention does."""
+    with TopicReader(kafka, topic) as reader:
+        ends = reader.ends()
+    with contextlib.closing(connect_admin(kafka)) as admin:
+        admin.delete_records({TopicPartition(topic, partition): ends[partition] for partition in partitions})
 
 
 def test_what_kafka_has_deleted_after_its_time_is_no_fault(apache_address: str, tmp_path: Path) -> None:

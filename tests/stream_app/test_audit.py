@@ -41,9 +41,13 @@ def published(offset: int, copies: int = 1) -> Published:
     return Published(offset, 0, 0.0, digest(record(offset).value), f"rejected 0/{offset}", copies)
 
 
+def all_held(_key: str) -> float:
+    """Say that no topic has lost a record."""
+    return float("-inf")
+
+
 def limits(next_offset: int, **changes: object) -> Limits:
-    never = float("-inf")
-    given = Limits(next_offset, lambda: 0, lambda: 0, never, never, is_complete=False)
+    given = Limits(next_offset, lambda: 0, lambda: 0, all_held, all_held, is_complete=False)
     return given._replace(**changes)  # type: ignore[arg-type]
 
 
@@ -171,9 +175,21 @@ def test_records_that_kafka_has_deleted_are_no_fault() -> None:
 def test_predictions_that_kafka_has_deleted_are_no_fault() -> None:
     records, rows, _ = all_of(6)
 
-    faults, tally, _ = judged(records, rows, [], limits(6, predictions_from_ms=1_000.0))
+    faults, tally, _ = judged(records, rows, [], limits(6, predictions_from_ms=lambda _key: 1_000.0))
 
     assert (faults, tally["no_longer_published"]) == ([(Fault.UNPUBLISHED, 4)], 5)
+
+
+def test_only_what_has_the_key_of_a_partition_that_was_cut_may_be_gone() -> None:
+    records, rows, _ = all_of(6)
+    keys = {rows[1].review_id, Origin(SOURCE, 0, 4).event_id}
+
+    def cut(key: str) -> float:
+        return float("inf") if key in keys else float("-inf")
+
+    faults, _, _ = judged(records, rows, [], limits(6, predictions_from_ms=cut, rejected_from_ms=cut))
+
+    assert faults == [(Fault.UNPUBLISHED, offset) for offset in (0, 2, 3, 5)]
 
 
 def test_a_row_with_the_event_id_of_another_record_is_a_second_row() -> None:
