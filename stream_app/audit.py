@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from reviewpulse.records import LEAST_TEXT_LIMIT, Origin, Rejected, Review, Source, decode_review
-from stream_app.evidence import CONTENT, Aligned, Sent, StoredRow, content_of, digest
+from stream_app.checksums import digest
+from stream_app.evidence import CONTENT, Aligned, Published, Sent, StoredRow, content_of
 from stream_app.report import Difference, Fault
 
 
@@ -115,19 +116,20 @@ class PartitionAudit:
                 self._tally["cut"] += 1
 
     def _publication(self, row: StoredRow, here: Aligned) -> Iterator[Difference]:
-        sayings = [saying for saying in here.published if bool(saying.stars) == row.is_scored]
+        sayings = [saying for saying in here.published if saying.is_scored == row.is_scored]
+        alike = [saying for saying in sayings if saying.said == row.said]
         if not sayings:
             if row.at_ms <= self._published_from_ms(row):
                 self._tally["no_longer_published"] += 1
                 return
             topic = "predictions" if row.is_scored else "rejected"
             yield self._fault(Fault.UNPUBLISHED, row.offset, f"it has a row, but no record in the {topic} topic")
-        elif row.is_scored:
-            if not any(saying.stars == row.stars and saying.confidence == row.confidence for saying in sayings):
-                what = f"its row has other stars or another confidence than what was published as {sayings[0].place}"
-                yield self._fault(Fault.DIFFERING, row.offset, what)
-        elif here.record is not None and digest(here.record.value) not in {saying.digest for saying in sayings}:
-            what = f"the rejected record {sayings[0].place} does not hold the bytes that were sent"
+        elif not alike:
+            name = "prediction" if row.is_scored else "reason"
+            what = f"its row has another {name} than was published as {sayings[0].place}"
+            yield self._fault(Fault.DIFFERING, row.offset, what)
+        elif not (row.is_scored or here.record is None or _holds(alike, here.record)):
+            what = f"the rejected record {alike[0].place} does not hold the bytes that were sent"
             yield self._fault(Fault.DIFFERING, row.offset, what)
 
     def _published_from_ms(self, row: StoredRow) -> float:
@@ -140,6 +142,10 @@ class PartitionAudit:
 
     def _fault(self, fault: Fault, offset: int, what: str) -> Difference:
         return Difference(fault, self._source.topic, self._partition, offset, what)
+
+
+def _holds(rejections: Iterable[Published], record: Sent) -> bool:
+    return digest(record.value) in {rejection.value for rejection in rejections}
 
 
 def _is_kept(field: str, sent: object, stored: object) -> bool:

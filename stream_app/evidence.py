@@ -1,6 +1,5 @@
 """What is known of each offset of a partition: the record that was sent, its rows, and what was published of it."""
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
@@ -23,8 +22,8 @@ class StoredRow(NamedTuple):
     offset: int
     event_id: str | None
     content: tuple[object, ...]
-    stars: int
-    confidence: float
+    said: bytes
+    """The checksum of what has to be published of it as well: the prediction, or the reason."""
     at_ms: int
 
     @property
@@ -39,12 +38,14 @@ class StoredRow(NamedTuple):
 
 
 class Published(NamedTuple):
-    """What the predictions topic or, without stars, the rejected topic says of a record, and how many times."""
+    """What the predictions topic or the rejected topic says of a record, and how many times."""
 
     offset: int
-    stars: int
-    confidence: float
-    digest: bytes
+    is_scored: bool
+    said: bytes
+    """The checksum of the prediction, or of the reason."""
+    value: bytes
+    """The checksum of the bytes that were rejected."""
     place: str
     copies: int
 
@@ -56,11 +57,6 @@ class Aligned(NamedTuple):
     record: Sent | None
     rows: Sequence[StoredRow]
     published: Sequence[Published]
-
-
-def digest(value: bytes | None) -> bytes:
-    """Return the checksum of a record's value."""
-    return hashlib.sha256(value or b"").digest()
 
 
 def align(records: Iterable[Sent], rows: Iterable[StoredRow], published: Iterable[Published]) -> Iterator[Aligned]:

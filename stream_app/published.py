@@ -13,7 +13,8 @@ import msgspec
 from reviewpulse.errors import StoreError
 from reviewpulse.labels import stars_of_label
 from reviewpulse.records import Origin, Source, decode_scored
-from stream_app.evidence import Published, digest
+from stream_app.checksums import digest, prediction_checksum, reason_checksum
+from stream_app.evidence import Published
 from stream_app.report import Difference, Fault
 
 _BATCH: Final = 2_000
@@ -23,16 +24,16 @@ _OFFSETS: Final = 2**63
 
 _TABLE: Final = """
 CREATE TABLE published (
-    partition INTEGER, position INTEGER, stars INTEGER, confidence REAL, digest BLOB,
+    partition INTEGER, position INTEGER, is_scored INTEGER, said BLOB, value BLOB,
     place TEXT NOT NULL, copies INTEGER NOT NULL,
-    PRIMARY KEY (partition, position, stars, confidence, digest)
+    PRIMARY KEY (partition, position, is_scored, said, value)
 ) WITHOUT ROWID
 """
 _ADD: Final = """
 INSERT INTO published VALUES (?, ?, ?, ?, ?, ?, 1) ON CONFLICT DO UPDATE SET copies = copies + 1
 """
 _OF_PARTITION: Final = """
-SELECT position, stars, confidence, digest, place, copies FROM published WHERE partition = ? ORDER BY position
+SELECT position, is_scored, said, value, place, copies FROM published WHERE partition = ? ORDER BY position
 """
 
 
@@ -46,13 +47,13 @@ class Received(Protocol):
 
 
 class Saying(NamedTuple):
-    """What one record says: of which place, stars (0: rejected), confidence, checksum, and where it was said."""
+    """What one record says: of which place, a prediction or a rejection, its checksums, and where it was said."""
 
     partition: int
     offset: int
-    stars: int
-    confidence: float
-    digest: bytes
+    is_scored: bool
+    said: bytes
+    value: bytes
     place: str
 
 
@@ -92,7 +93,9 @@ class PublishedTable:
 
     def of_partition(self, partition: int) -> Iterator[Published]:
         """Yield what was said of a partition's records, ordered by their offsets."""
-        return (Published(*row) for row in self._connection.execute(_OF_PARTITION, (partition,)))
+        return (
+            Published(row[0], bool(row[1]), *row[2:]) for row in self._connection.execute(_OF_PARTITION, (partition,))
+        )
 
     def partitions(self) -> set[int]:
         """Return the partitions of which anything was said."""
@@ -127,7 +130,8 @@ class Sorting:
             self._tally["predictions"] += 1
             try:
                 prediction = decode_scored(record.value or b"")
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+                said = prediction_checksum(prediction)
+            except (msgspec.DecodeError, ValueError, OverflowError, RecursionError) as exc:
                 self._note(record, Fault.FOREIGN, f"no prediction: {exc}")
                 continue
             place = (prediction.source_partition, prediction.source_offset)
@@ -136,7 +140,7 @@ class Sorting:
             if stars_of_label(prediction.label) != prediction.stars:
                 self._note(record, Fault.DIFFERING, f"'{prediction.label}' with {prediction.stars} stars")
             else:
-                yield Saying(*place, prediction.stars, prediction.confidence, b"", self._place(record))
+                yield Saying(*place, True, said, b"", self._place(record))
 
     def rejections(self, records: Iterable[Received]) -> Iterator[Saying]:
         """Yield what the records of the rejected topic say of the checked source."""
@@ -146,12 +150,13 @@ class Sorting:
             try:
                 place = int(headers["source_partition"]), int(headers["source_offset"])
                 topic = headers["source_topic"].decode()
-                checksum = _checksum(record, headers)
+                said = reason_checksum(headers["reason"].decode())
+                value = _value_checksum(record, headers)
             except (KeyError, ValueError, AttributeError) as exc:
                 self._note(record, Fault.FOREIGN, f"no rejected record: its headers lack or garble {exc}")
                 continue
             if self._is_checked(record, topic, place):
-                yield Saying(*place, 0, 0.0, checksum, self._place(record))
+                yield Saying(*place, False, said, value, self._place(record))
 
     def _is_checked(self, record: Received, topic: str, place: tuple[int, int]) -> bool:
         """Return whether a record speaks of the checked source; counts one of another source or of none."""
@@ -175,7 +180,7 @@ class Sorting:
         return f"{self._topic} {record.partition}/{record.offset}"
 
 
-def _checksum(record: Received, headers: dict[str, bytes]) -> bytes:
+def _value_checksum(record: Received, headers: dict[str, bytes]) -> bytes:
     """Return the checksum of the bytes that were rejected, also where they were too many to be sent along."""
     stated = headers.get("value_sha256")
     return digest(record.value) if stated is None or record.value is not None else bytes.fromhex(stated.decode())

@@ -2,7 +2,7 @@
 
 import contextlib
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from operator import attrgetter
 from typing import Any, Final
 
@@ -12,18 +12,24 @@ from reviewpulse.errors import StoreError
 from reviewpulse.records import Source
 from reviewpulse.schema import offsets, predictions, rejections, sentiment_by_second, sources
 from reviewpulse.store_url import store_fault, store_name
+from stream_app.checksums import checksum, reason_checksum
 from stream_app.evidence import StoredRow
 from stream_app.report import Rollup
+from stream_app.store import PROBABILITY_COLUMNS
 
 CHUNK_ROWS: Final = 4_000
 
-_OF_PREDICTIONS: Final = (
-    *("offset", "event_id", "stars", "confidence", "scored_at_ms"),
-    *("review_id", "title", "text", "asin", "category", "rating", "reviewed_at_ms"),
-)
-"""Where and what the prediction was, then what is compared with the record (evidence.CONTENT)."""
+CONTENT: Final = ("review_id", "title", "text", "asin", "category", "rating", "reviewed_at_ms")
+"""The columns that repeat the review, in the order of evidence.CONTENT."""
 
-_OF_REJECTIONS: Final = ("offset", "rejected_at_ms")
+PREDICTED: Final = (
+    *("review_id", "rating", "stars", "confidence"),
+    *PROBABILITY_COLUMNS,
+    *("model_name", "model_version", "reviewed_at_ms", "scored_at_ms"),
+)
+"""The columns that repeat what was published."""
+
+_content, _predicted = attrgetter(*CONTENT), attrgetter(*PREDICTED)
 
 
 class StoredRows:
@@ -99,13 +105,13 @@ class StoredRows:
         start = 0
         while start < below:
             with _reading(self._engine) as connection:
-                query = _chunk(table).where(
+                query = sa.select(table).where(
                     table.c.source_id == self._source_id,
                     table.c.partition == partition,
                     table.c.offset >= start,
                     table.c.offset < below,
                 )
-                chunk = connection.execute(query).all()
+                chunk = connection.execute(query.order_by(table.c.offset).limit(CHUNK_ROWS)).all()
                 self._kept_from = _kept_from(connection, self._source_id, partition)
             yield from (_stored_row(row, is_scored=table is predictions) for row in chunk)
             if len(chunk) < CHUNK_ROWS:
@@ -124,16 +130,10 @@ def _reading(engine: sa.Engine) -> Iterator[sa.Connection]:
         raise StoreError(f"the store {name} cannot be read: {fault}") from exc
 
 
-def _chunk(table: sa.Table) -> sa.Select[tuple[Any, ...]]:
-    """Return the query for the next rows of a table, with the columns that are compared."""
-    names = _OF_PREDICTIONS if table is predictions else _OF_REJECTIONS
-    return sa.select(*(table.c[name] for name in names)).order_by(table.c.offset).limit(CHUNK_ROWS)
-
-
-def _stored_row(row: Sequence[Any], *, is_scored: bool) -> StoredRow:
+def _stored_row(row: sa.Row[Any], *, is_scored: bool) -> StoredRow:
     if is_scored:
-        return StoredRow(row[0], row[1], tuple(row[5:]), row[2], row[3], row[4])
-    return StoredRow(row[0], None, (), 0, 0.0, row[1])
+        return StoredRow(row.offset, row.event_id, _content(row), checksum(_predicted(row)), row.scored_at_ms)
+    return StoredRow(row.offset, None, (), reason_checksum(row.reason), row.rejected_at_ms)
 
 
 def _kept_from(connection: sa.Connection, source_id: int | None, partition: int) -> int:

