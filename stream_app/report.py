@@ -2,7 +2,6 @@
 
 from collections import Counter
 from enum import StrEnum
-from typing import NamedTuple
 
 import msgspec
 
@@ -34,13 +33,6 @@ class Difference(msgspec.Struct, frozen=True):
     what: str
 
 
-class Rollup(NamedTuple):
-    """What must be equal as long as nothing was pruned."""
-
-    counted: int
-    rows: int
-
-
 class Report(msgspec.Struct, frozen=True):
     """What was checked, and what is wrong: `faults` counts all of it, `differences` names the first ones."""
 
@@ -64,7 +56,8 @@ class Report(msgspec.Struct, frozen=True):
     in_flight: int
     of_other_sources: int
     rows_of_other_sources: int
-    rollup: Rollup | None
+    rolled_up: int
+    """Reviews that the roll-up counts, of all sources and those whose row was pruned as well."""
     faults: dict[Fault, int]
     differences: list[Difference]
 

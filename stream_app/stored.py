@@ -2,6 +2,7 @@
 
 import contextlib
 import heapq
+from collections import defaultdict
 from collections.abc import Iterator
 from operator import attrgetter
 from typing import Any, Final
@@ -14,7 +15,7 @@ from reviewpulse.schema import offsets, predictions, rejections, sentiment_by_se
 from reviewpulse.store_url import store_fault, store_name
 from stream_app.checksums import checksum, reason_checksum
 from stream_app.evidence import StoredRow
-from stream_app.report import Rollup
+from stream_app.rollup import Rollup, StarsCount, Total
 from stream_app.store import PROBABILITY_COLUMNS
 
 CHUNK_ROWS: Final = 4_000
@@ -83,15 +84,17 @@ class StoredRows:
                 for row in connection.execution_options(yield_per=CHUNK_ROWS).execute(query):
                     yield row.partition, row.offset
 
-    def rollup(self) -> Rollup | None:
-        """Return the roll-up's count beside that of the rows, of all sources; None when rows were pruned."""
+    def rollup(self) -> Rollup:
+        """Return the roll-up beside the rows, of all sources."""
+        table = sentiment_by_second.c
+        counts = sa.select(table.stars, sa.func.sum(table.reviews), sa.func.sum(table.confidence_sum))
+        rows = sa.select(predictions.c.stars, sa.func.count(), sa.func.sum(predictions.c.confidence))
         with _reading(self._engine) as connection:
-            places = connection.execute(sa.select(offsets.c.source_id, offsets.c.partition)).all()
-            if any(_kept_from(connection, *place) for place in places):
-                return None
-            counted = connection.scalar(sa.select(sa.func.coalesce(sa.func.sum(sentiment_by_second.c.reviews), 0)))
-            rows = connection.scalar(sa.select(sa.func.count()).select_from(predictions))
-            return Rollup(int(counted or 0), int(rows or 0))
+            counted = _by_stars(connection, counts.group_by(table.stars))
+            found = _by_stars(connection, rows.group_by(predictions.c.stars))
+            pruned = connection.scalar(sa.select(sa.func.sum(offsets.c.kept_from)))
+        by_stars = [StarsCount(stars, counted[stars], found[stars]) for stars in sorted({*counted, *found})]
+        return Rollup(by_stars, int(pruned or 0))
 
     def rows_of_other_sources(self) -> int:
         """Return how many rows belong to other topics, or to earlier ones of the same name."""
@@ -134,6 +137,12 @@ def _stored_row(row: sa.Row[Any], *, is_scored: bool) -> StoredRow:
     if is_scored:
         return StoredRow(row.offset, row.event_id, _content(row), checksum(_predicted(row)), row.scored_at_ms)
     return StoredRow(row.offset, None, (), reason_checksum(row.reason), row.rejected_at_ms)
+
+
+def _by_stars(connection: sa.Connection, query: sa.Select[Any]) -> defaultdict[int, Total]:
+    """Return how many reviews a query counts with each number of stars, and the sum of their confidences."""
+    totals = {stars: Total(int(reviews), float(confidence)) for stars, reviews, confidence in connection.execute(query)}
+    return defaultdict(Total, totals)
 
 
 def _kept_from(connection: sa.Connection, source_id: int | None, partition: int) -> int:

@@ -58,8 +58,7 @@ def _counts(report: Report) -> Iterator[tuple[str, str]]:
     yield "  of other sources", f"{report.of_other_sources:,}"
     yield "rows whose published record Kafka's retention may have deleted", f"{report.no_longer_published:,}"
     yield "rows of other sources, not checked", f"{report.rows_of_other_sources:,}"
-    counted = "not checkable" if report.rollup is None else f"{report.rollup.counted:,}"
-    yield "reviews counted by the roll-up", counted
+    yield "reviews counted by the roll-up", f"{report.rolled_up:,}"
 
 
 def _verdict(report: Report) -> str:

@@ -160,7 +160,7 @@ def test_a_healthy_run_has_no_differences_and_a_repeated_prediction_is_none(line
     assert (code, faults(report), report["is_well"]) == (0, {}, True)
     assert (report["records"], report["scored"], report["rejected"], report["repeated"]) == (63, 60, 3, 6)
     assert (report["predictions"], report["rejected_records"]) == (65, 4)
-    assert report["rollup"] == [60, 60]
+    assert report["rolled_up"] == 60
 
 
 def test_a_row_that_was_deleted_is_named_as_lost_and_the_roll_up_no_longer_adds_up(line: Line) -> None:
@@ -183,6 +183,23 @@ def test_a_row_that_was_altered_is_named_as_differing(line: Line, column: str) -
 
     assert (code, faults(report)) == (1, {"differing": 1})
     assert place(report["differences"][0]) == ("differing", line.source.topic, origin.partition, origin.offset)
+
+
+@pytest.mark.parametrize(
+    "altered",
+    ["predictions SET stars = 2", "predictions SET confidence = 2", "sentiment_by_second SET confidence_sum = 9"],
+)
+def test_a_roll_up_that_is_not_that_of_the_rows_is_named_also_after_a_pruning(line: Line, altered: str) -> None:
+    origin = line.run().scored[7][0]
+    where = f'WHERE partition = {origin.partition} AND "offset" = {origin.offset}' if "predictions" in altered else ""
+    change(line.desk, f"UPDATE {altered} {where}")
+    change(line.desk, 'DELETE FROM predictions WHERE partition = 0 AND "offset" = 0')
+    change(line.desk, "UPDATE offsets SET kept_from = 1 WHERE partition = 0")
+
+    code, report = checked(line.desk)
+
+    assert (code, faults(report)) == (1, {"roll-up": 1} | ({"differing": 1} if where else {}))
+    assert report["pruned"] == 1
 
 
 COPY = (

@@ -8,11 +8,10 @@ import sqlalchemy as sa
 
 from reviewpulse.errors import StoreError
 from reviewpulse.records import Origin, Rejected, Review, Source, scored
-from reviewpulse.schema import connect, offsets
-from stream_app import stored
+from reviewpulse.schema import connect, offsets, predictions
 from stream_app.batch import Outcome
 from stream_app.checksums import reason_checksum
-from stream_app.report import Rollup
+from stream_app.rollup import Rollup, StarsCount, Total
 from stream_app.store import PredictionStore
 from stream_app.stored import CHUNK_ROWS, StoredRows
 from tests.stream_app.fakes import NOW, SOURCE
@@ -91,23 +90,34 @@ def test_rows_behind_the_stores_own_position_are_found(engine: sa.Engine) -> Non
     assert sorted(StoredRows(engine, SOURCE).rows_ahead()) == [(1, 2), (1, 3)]
 
 
-def test_what_retention_has_pruned_is_known_and_the_roll_up_is_then_not_checked(
-    engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_roll_up_comes_with_the_rows_beside_it_by_stars_and_with_what_was_pruned_at_most(store_url: str) -> None:
+    engine = connect(store_url, writable=True)
+    write(engine, [0, 1, 2], [3])
+    write(engine, [0, 1], [], source=AGAIN)
+    rows = StoredRows(engine, SOURCE)
+    assert rows.rollup() == Rollup([StarsCount(5, Total(5, 3.0), Total(5, 3.0))], 0)
+
+    with engine.begin() as connection:
+        connection.execute(predictions.delete().where(predictions.c.offset < 2))
+        connection.execute(offsets.update().values(kept_from=2))
+        connection.execute(predictions.update().values(stars=4))
+
+    counts = [StarsCount(4, Total(), Total(1, 0.6)), StarsCount(5, Total(5, 3.0), Total())]
+    assert rows.rollup() == Rollup(counts, 4)
+    engine.dispose()
+
+
+def test_what_retention_has_pruned_is_known(engine: sa.Engine) -> None:
     write(engine, [0, 1, 2], [])
     rows = StoredRows(engine, SOURCE)
     list(rows.rows(1, below=3))
-    assert (rows.kept_from, rows.rollup()) == (0, Rollup(3, 3))
+    assert rows.kept_from == 0
 
     with engine.begin() as connection:
-        if "kept_from" not in offsets.c:
-            connection.execute(sa.text("ALTER TABLE offsets ADD COLUMN kept_from BIGINT"))
-        connection.execute(sa.text("UPDATE offsets SET kept_from = 2"))
-    columns = [sa.column(name) for name in ("source_id", "partition", "next_offset", "kept_from")]
-    monkeypatch.setattr(stored, "offsets", sa.table("offsets", *columns))
+        connection.execute(offsets.update().values(kept_from=2))
     list(rows.rows(1, below=3))
 
-    assert (rows.kept_from, rows.rollup()) == (2, None)
+    assert rows.kept_from == 2
 
 
 def test_a_store_that_cannot_be_read_is_an_error_that_names_it(engine: sa.Engine) -> None:
