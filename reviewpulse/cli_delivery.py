@@ -43,12 +43,12 @@ def verify(
     Workers may go on meanwhile. Exit code 1 when anything differs.
     """
     from stream_app.verdict import lines
+    from stream_app.verify import Asked
     from stream_app.verify import verify as run_verification
 
+    asked = Asked(complete, load(WorkerSettings).longest_text, most_named=first)
     with progress_on(Console(stderr=True), "verify") as progress:
-        report = run_verification(
-            load(KafkaSettings), load(StoreSettings), is_complete=complete, most_named=first, progress=progress
-        )
+        report = run_verification(load(KafkaSettings), load(StoreSettings), asked, progress)
     if json:
         typer.echo(visible_json(msgspec.json.encode({"is_well": report.is_well, **msgspec.structs.asdict(report)})))
     else:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from reviewpulse.records import LEAST_TEXT_LIMIT, Origin, Rejected, Review, Source, decode_review
+from reviewpulse.records import Origin, Rejected, Review, Source, decode_review
 from stream_app.checksums import digest
 from stream_app.evidence import CONTENT, Aligned, Published, Sent, StoredRow, content_of
 from stream_app.report import Difference, Fault
@@ -23,6 +23,8 @@ class Limits(NamedTuple):
     """By the key: a prediction made before may have been deleted by Kafka's retention."""
     rejected_from_ms: Callable[[str], float]
     """The same for rejected records."""
+    longest_text: int
+    """Characters after which the workers cut a text or title."""
     is_complete: bool
     """Whether all that is in the topic has to be processed."""
 
@@ -109,11 +111,15 @@ class PartitionAudit:
             yield self._fault(Fault.DIFFERING, row.offset, f"scored, but the record is no review: {review.reason}")
         elif (sent := content_of(review)) != row.content:
             fields = zip(CONTENT, sent, row.content, strict=True)
-            names = [name for name, was_sent, stored in fields if not _is_kept(name, was_sent, stored)]
+            names = [name for name, was_sent, stored in fields if not self._is_kept(name, was_sent, stored)]
             if names:
                 yield self._fault(Fault.DIFFERING, row.offset, f"its row has another {', '.join(names)} than was sent")
             else:
                 self._tally["cut"] += 1
+
+    def _is_kept(self, field: str, sent: object, stored: object) -> bool:
+        """Return whether a field was stored as it was sent, or is a text or title that was cut where it may be."""
+        return sent == stored or (field in {"text", "title"} and is_cut(sent, stored, self._limits.longest_text))
 
     def _publication(self, row: StoredRow, here: Aligned) -> Iterator[Difference]:
         sayings = [saying for saying in here.published if saying.is_scored == row.is_scored]
@@ -148,13 +154,12 @@ def _holds(rejections: Iterable[Published], record: Sent) -> bool:
     return digest(record.value) in {rejection.value for rejection in rejections}
 
 
-def _is_kept(field: str, sent: object, stored: object) -> bool:
-    """Return whether a field was stored as it was sent; a text or title may have been cut at REVIEWPULSE_LONGEST_TEXT.
+def is_cut(sent: object, stored: object, longest_text: int) -> bool:
+    """Return whether a text is what was sent, cut after longest_text characters or, at another time, later.
 
-    >>> _is_kept("text", "x" * 2_000, "x" * 1_000), _is_kept("text", "fine", "fin")
-    (True, False)
+    >>> is_cut("fine", "fin", 3), is_cut("fine", "fin", 2), is_cut("fine", "fi", 3), is_cut("fine", "fun", 3)
+    (True, True, False, False)
     """
-    if sent == stored:
-        return True
-    is_text = field in {"text", "title"} and isinstance(sent, str) and isinstance(stored, str)
-    return is_text and len(str(stored)) >= LEAST_TEXT_LIMIT and str(sent).startswith(str(stored))
+    if not isinstance(sent, str) or not isinstance(stored, str):
+        return False
+    return len(stored) >= longest_text and sent.startswith(stored)

@@ -48,12 +48,21 @@ class _Readers(NamedTuple):
     rejected: TopicReader
 
 
-def verify(
-    kafka: KafkaSettings, store: StoreSettings, *, is_complete: bool, most_named: int, progress: Progress
-) -> Report:
+class Asked(NamedTuple):
+    """What the comparison is to hold to, and to tell."""
+
+    is_complete: bool
+    """Everything that is in the topic has to be in the store."""
+    longest_text: int
+    """Characters after which the workers cut a text or title."""
+    most_named: int
+    """Differences that are told one by one."""
+
+
+def verify(kafka: KafkaSettings, store: StoreSettings, asked: Asked, progress: Progress) -> Report:
     """Compare topics and store and return what was found; workers may go on meanwhile.
 
-    With is_complete everything that is in the topic has to be in the store. Memory does not grow with the number of
+    Memory does not grow with the number of
     records; a temporary file does. Raises BrokerError or StoreError when a side cannot be read, and
     SourceChangedError when the reviews topic was made anew meanwhile.
     """
@@ -69,7 +78,7 @@ def verify(
             PublishedTable() as published,
         ):
             run = _Verification(source, stored, _Readers(reviews, predictions, rejected), published, progress)
-            report = run.report(is_complete=is_complete, most_named=most_named)
+            report = run.report(asked)
         if which.read() != source:
             raise SourceChangedError(f"topic {source.topic} was made anew meanwhile; run verify again")
         return report
@@ -91,11 +100,11 @@ class _Verification:
         self._progress = progress
         self._tally: Counter[str] = Counter()
 
-    def report(self, *, is_complete: bool, most_named: int) -> Report:
+    def report(self, asked: Asked) -> Report:
         # The order matters: a worker publishes before it stores, so all that is in the store now is in the topics
         # when they are read afterwards.
         next_offsets = self._stored.next_offsets()
-        self._findings = Findings(most_named)
+        self._findings = Findings(asked.most_named)
         self._firsts = self._readers.reviews.first_offsets()
         ends = self._readers.reviews.ends()
         self._counted: Counted[ConsumerRecord] = Counted(self._progress, self._total(ends))
@@ -107,7 +116,8 @@ class _Verification:
                 held_from=FirstOffset(self._readers.reviews, partition, self._firsts),
                 predictions_from_ms=predictions.held_from_ms,
                 rejected_from_ms=rejected.held_from_ms,
-                is_complete=is_complete,
+                longest_text=asked.longest_text,
+                is_complete=asked.is_complete,
             )
             self._compare(partition, limits, ends.get(partition, 0))
         for place in self._stored.rows_ahead():

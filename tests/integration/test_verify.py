@@ -163,6 +163,20 @@ def test_a_healthy_run_has_no_differences_and_a_repeated_prediction_is_none(line
     assert report["rolled_up"] == 60
 
 
+def test_a_text_without_its_tail_is_named_unless_the_workers_limit_cut_it(line: Line) -> None:
+    line.desk.send(b'{"text": "%s"}' % (b"x" * 2_000))
+    line.run()
+    change(line.desk, "UPDATE predictions SET text = substr(text, 1, 1500) WHERE length(text) = 2000")
+
+    found = {}
+    for limit in ("1500", "1501"):
+        line.desk.environment["REVIEWPULSE_LONGEST_TEXT"] = limit
+        code, report = checked(line.desk)
+        found[limit] = (code, faults(report), report["cut"])
+
+    assert found == {"1500": (0, {}, 1), "1501": (1, {"differing": 1}, 0)}
+
+
 def test_a_row_that_was_deleted_is_named_as_lost_and_the_roll_up_no_longer_adds_up(line: Line) -> None:
     gone = line.run().scored[7][0]
     change(line.desk, f'DELETE FROM predictions WHERE partition = {gone.partition} AND "offset" = {gone.offset}')

@@ -48,7 +48,7 @@ def all_held(_key: str) -> float:
 
 
 def limits(next_offset: int, **changes: object) -> Limits:
-    given = Limits(next_offset, lambda: 0, lambda: 0, all_held, all_held, is_complete=False)
+    given = Limits(next_offset, lambda: 0, lambda: 0, all_held, all_held, longest_text=1_500, is_complete=False)
     return given._replace(**changes)  # type: ignore[arg-type]
 
 
@@ -217,14 +217,25 @@ def test_with_complete_nothing_may_be_left() -> None:
     assert (faults, tally["in_flight"]) == ([(Fault.LOST, 0), (Fault.LOST, 1)], 2)
 
 
-def test_what_was_cut_and_what_was_rejected_though_readable_is_counted() -> None:
+@pytest.mark.parametrize(("length", "is_cut"), [(1_499, False), (1_500, True), (1_999, True)])
+def test_a_text_may_be_cut_at_the_workers_limit_or_a_larger_one_of_earlier_but_not_before(
+    length: int, is_cut: bool
+) -> None:
     long = b'{"text": "%s"}' % (b"x" * 2_000)
     review = decode_review(long)
     assert isinstance(review, Review)
-    cut = msgspec.structs.replace(review, text="x" * 1_500)
-    rows = [row(0)._replace(content=content_of(cut)), StoredRow(1, None, (), b"too long", 1_000)]
-    said = [published(0), Published(1, False, b"too long", digest(long), "rejected 0/1", 1)]
+    cut = row(0)._replace(content=content_of(msgspec.structs.replace(review, text="x" * length)))
 
-    faults, tally, _ = judged([Record(0, long), Record(1, long)], rows, said, limits(2))
+    faults, tally, found = judged([Record(0, long)], [cut], [published(0)], limits(1))
 
-    assert (faults, tally["cut"], tally["rejected_readable"]) == ([], 1, 1)
+    assert (tally["cut"], faults) == ((1, []) if is_cut else (0, [(Fault.DIFFERING, 0)]))
+    assert is_cut or found[0].what == "its row has another text than was sent"
+
+
+def test_what_was_rejected_though_readable_is_counted() -> None:
+    rejected = StoredRow(1, None, (), b"too long", 1_000)
+    said = [published(0), Published(1, False, b"too long", digest(record(1).value), "rejected 0/1", 1)]
+
+    faults, tally, _ = judged([record(0), record(1)], [row(0), rejected], said, limits(2))
+
+    assert (faults, tally["rejected_readable"]) == ([], 1)
