@@ -108,7 +108,7 @@ class PublishedTable:
             self._connection.execute("COMMIT")
         except sqlite3.Error as exc:
             raise StoreError(
-                f"cannot write {self._folder.name} ({exc}); verify needs some 100 bytes a prediction there, "
+                f"cannot write {self._folder.name} ({exc}); verify needs some 60 bytes a prediction there, "
                 "set TMPDIR to a folder with room"
             ) from exc
 
