@@ -95,6 +95,8 @@ def chaos_table() -> str:
             f"{soaked['messages_per_second']:,} messages/s; {soaked['mb_after_warm_up']:.0f} MB after warm-up, "
             f"{soaked['mb_at_the_end']:.0f} MB at the end, {soaked['most_mb_afterwards']:.0f} MB at most"
         )
+        if "verify_most_mb" in soaked:  # the first soaks did not look at it
+            deeds += f"; verify {soaked['verify_most_mb']:.0f} MB at most"
         rows.append(f"| soak | {deeds} | {_verdict(soaked['verify'])} |")
     return "\n".join(
         ["| what | how much | records | lost, doubled or differing | published again |", "|---" * 5 + "|", *rows]

@@ -4,6 +4,7 @@ Needs KAFKA_HOME, the folder of an Apache Kafka distribution.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -110,6 +111,16 @@ def memory_growth(warm: Sequence[float]) -> dict[str, float]:
     }
 
 
+def verify_peak_mb(desk: Desk) -> float:
+    """Run verify once more and return the most memory that it was seen to have."""
+    verify, most = desk.start("verify"), 0
+    while verify.poll() is None:
+        with contextlib.suppress(psutil.Error):
+            most = max(most, psutil.Process(verify.pid).memory_info().rss)
+        time.sleep(0.1)
+    return round(most / 1e6, 1)
+
+
 def main() -> None:
     """Soak and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -126,6 +137,7 @@ def main() -> None:
                 ensure_topics(desk.kafka)
                 found = soak(desk, options.messages)
                 verdict = drained(desk)
+                found["verify_most_mb"] = verify_peak_mb(desk)
             finally:
                 desk.clear()
     report = {"soaked_at": datetime.now(UTC).isoformat(timespec="seconds")} | found | {"verify": verdict}

@@ -18,7 +18,8 @@ from stream_app.evidence import StoredRow
 from stream_app.rollup import Rollup, StarsCount, Total
 from stream_app.store import PROBABILITY_COLUMNS
 
-CHUNK_ROWS: Final = 4_000
+CHUNK_ROWS: Final = 500
+"""Rows in memory at once: with the longest texts that there may be, some 50 MB (200 MB where they are emoji)."""
 
 CONTENT: Final = ("review_id", "title", "text", "asin", "category", "rating", "reviewed_at_ms")
 """The columns that repeat the review, in the order of evidence.CONTENT."""

@@ -42,7 +42,7 @@ class Counted(Generic[T]):
             yield record
 
 
-class _Readers(NamedTuple):
+class Readers(NamedTuple):
     reviews: TopicReader
     predictions: TopicReader
     rejected: TopicReader
@@ -77,7 +77,7 @@ def verify(kafka: KafkaSettings, store: StoreSettings, asked: Asked, progress: P
             TopicReader(kafka, kafka.rejected_topic) as rejected,
             PublishedTable() as published,
         ):
-            run = _Verification(source, stored, _Readers(reviews, predictions, rejected), published, progress)
+            run = Verification(source, stored, Readers(reviews, predictions, rejected), published, progress)
             report = run.report(asked)
         if which.read() != source:
             raise SourceChangedError(f"topic {source.topic} was made anew meanwhile; run verify again")
@@ -87,11 +87,11 @@ def verify(kafka: KafkaSettings, store: StoreSettings, asked: Asked, progress: P
         engine.dispose()
 
 
-class _Verification:
+class Verification:
     """One comparison: first what the store has, then what was published, then record by record."""
 
     def __init__(
-        self, source: Source, stored: StoredRows, readers: _Readers, published: PublishedTable, progress: Progress
+        self, source: Source, stored: StoredRows, readers: Readers, published: PublishedTable, progress: Progress
     ) -> None:
         self._source = source
         self._stored = stored
