@@ -2,12 +2,15 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from reviewpulse.records import Origin, Rejected, Review, Source, decode_review
 from stream_app.checksums import digest
 from stream_app.evidence import CONTENT, Aligned, Published, Sent, StoredRow, content_of
 from stream_app.report import Difference, Fault
+
+STORING_MS: Final = 600_000
+"""A rejection bears the time at which it was stored, which an outage may make so much later than it was published."""
 
 
 class Limits(NamedTuple):
@@ -141,7 +144,7 @@ class PartitionAudit:
     def _published_from_ms(self, row: StoredRow) -> float:
         if row.is_scored:
             return self._limits.predictions_from_ms(row.review_id)
-        return self._limits.rejected_from_ms(self._event_id(row.offset))
+        return self._limits.rejected_from_ms(self._event_id(row.offset)) + STORING_MS
 
     def _event_id(self, offset: int) -> str:
         return Origin(self._source, self._partition, offset).event_id

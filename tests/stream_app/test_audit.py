@@ -194,6 +194,13 @@ def test_only_what_has_the_key_of_a_partition_that_was_cut_may_be_gone() -> None
     assert faults == [(Fault.UNPUBLISHED, offset) for offset in (0, 2, 3, 5)]
 
 
+def test_a_rejection_may_have_been_stored_some_time_after_it_was_published() -> None:
+    late = [row(4)._replace(at_ms=at_ms) for at_ms in (1_000, 61_000, 3_601_000)]
+    bounds = limits(5, rejected_from_ms=lambda _key: 1_000.0)
+
+    assert [judged([record(4)], [here], [], bounds)[0] for here in late] == [[], [], [(Fault.UNPUBLISHED, 4)]]
+
+
 def test_a_row_with_the_event_id_of_another_record_is_a_second_row() -> None:
     records, rows, sayings = all_of(3)
     rows[1] = rows[1]._replace(event_id=rows[0].event_id)
