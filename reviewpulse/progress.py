@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
+from reviewpulse.visible import visible
+
 _WINDOW_SECONDS: Final = 5.0
 
 
@@ -40,7 +42,7 @@ class TerminalProgress:
     """A bar with the note and the time left; used as a context manager."""
 
     def __init__(self, console: Console, label: str) -> None:
-        columns = (TextColumn(label), BarColumn(), TaskProgressColumn(), TextColumn("{task.description}"))
+        columns = (TextColumn(label), BarColumn(), TaskProgressColumn(), TextColumn("{task.description}", markup=False))
         self._bar = RichProgress(*columns, TextColumn("left"), TimeRemainingColumn(), console=console)
         self._task = self._bar.add_task("", total=None)
 
@@ -55,7 +57,7 @@ class TerminalProgress:
 
     def show(self, status: Status) -> None:
         """Move the bar."""
-        self._bar.update(self._task, completed=status.done, total=status.total, description=status.note)
+        self._bar.update(self._task, completed=status.done, total=status.total, description=visible(status.note))
 
 
 class PlainProgress:
@@ -86,7 +88,8 @@ class PlainProgress:
             self._started, self._first = now, status
         if now - self._shown >= self._every_seconds:
             self._shown = now
-            self._stream.write(f"{self._label}: {plain_line(status, now - self._started, self._first.done)}\n")
+            line = plain_line(status, now - self._started, self._first.done)
+            self._stream.write(f"{self._label}: {visible(line)}\n")
             self._stream.flush()
 
 

@@ -36,6 +36,20 @@ def test_a_terminal_gets_a_bar_and_a_pipe_gets_lines() -> None:
     assert isinstance(progress_on(Console(file=io.StringIO()), "publish"), PlainProgress)
 
 
+def test_a_file_name_in_a_note_is_neither_markup_nor_a_command() -> None:
+    """A file `[/].jsonl` ended the command, and one with an escape in its name steered the terminal."""
+    note = "reading [/]\x1b[2J\x9b31m.jsonl"
+    screen, pipe, clock = io.StringIO(), io.StringIO(), FakeClock()
+    with TerminalProgress(Console(file=screen, force_terminal=True, width=120), "eda") as bar:
+        bar.show(Status(1, 2, note))
+    with PlainProgress(pipe, "eda", every_seconds=5, clock=clock) as progress:
+        clock.now = 5
+        progress.show(Status(1, None, note))
+
+    assert r"reading [/]\x1b[2J\x9b31m.jsonl" in screen.getvalue()
+    assert pipe.getvalue() == "eda: reading [/]\\x1b[2J\\x9b31m.jsonl\n"
+
+
 def test_a_rate_is_that_of_the_last_seconds() -> None:
     meter = RateMeter()
     assert meter.rate_per_second(0, now=0) == 0

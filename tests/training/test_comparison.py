@@ -10,7 +10,7 @@ from reviewpulse.errors import TrainingError
 from reviewpulse.progress import Status
 from tests.training.examples import quick_plan, write_reviews
 from training.command import Sources
-from training.evaluation.comparison import Comparison, Contestant, compare, table, write_comparison
+from training.evaluation.comparison import FIGURES, Comparison, Contestant, Standing, compare, table, write_comparison
 from training.objectives import Imbalance
 from training.split import Side
 
@@ -73,6 +73,17 @@ def test_every_contestant_is_trained_with_every_seed_and_compared_with_the_best(
     other = msgspec.structs.replace(plan, max_tokens=16)
     with pytest.raises(TrainingError, match="tiny-none-seed0 was trained with other options or on other reviews"):
         compare(Sources([reviews]), tmp_path, other, contestants, [0], side=Side.validation, now=NOW, progress=first)
+
+
+def test_a_base_of_a_hostile_name_does_not_command_the_terminal() -> None:
+    standing = Standing("b\x1b[31m\n|", Imbalance.none, *[dict.fromkeys(FIGURES, 0.0)] * 2, {}, None)
+    comparison = Comparison(
+        compared_at="", files=[], side=Side.test, reviews=0, seeds=[], plan=quick_plan(Path("b")), standings=[standing]
+    )
+
+    shown = table(comparison)
+
+    assert (shown.count("\n"), r"| b\x1b[31m\n| |" in shown) == (3, True), shown
 
 
 def test_contestants_that_cannot_be_told_apart_are_refused(reviews: Path, tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -125,6 +126,33 @@ def test_a_known_customer_or_text_is_left_out_of_a_strange_file(
     _, evaluation = run(checkpoint, tmp_path, strange)
 
     assert evaluation.left_out_training == read_card(checkpoint).training_reviews
+
+
+def test_a_category_or_a_file_name_neither_commands_the_terminal_nor_forges_a_row(
+    checkpoint: Path, reviews: Path, tmp_path: Path
+) -> None:
+    category = "Toys\x1b]0;PWNED\x07\x1b[31m\u202e\nfake   999"
+    hostile = write_reviews(
+        tmp_path / "a\x1b[31m.jsonl", 60, title="so", user_id=None, timestamp=None, category=category
+    )
+
+    folder, evaluation = run(checkpoint, tmp_path, hostile)
+
+    said = text_report(evaluation)
+    assert all(letter.isprintable() or letter == "\n" for letter in said), said
+    assert r"\nfake   999" in said
+    assert r"a\x1b[31m.jsonl" in said
+    assert (folder / "metrics.txt").read_text() == said
+
+
+def test_a_dollar_in_a_checkpoints_name_is_no_formula(checkpoint: Path, reviews: Path, tmp_path: Path) -> None:
+    priced = tmp_path / "priced"
+    shutil.copytree(checkpoint, priced)
+    msgspec.structs.replace(read_card(checkpoint), name=r"$\frac{$").write(priced)
+
+    folder, _ = run(priced, tmp_path, reviews)
+
+    assert (folder / "confusion.png").exists()
 
 
 def test_a_file_without_a_rated_review_is_refused(checkpoint: Path, tmp_path: Path) -> None:

@@ -18,11 +18,13 @@ from reviewpulse.classifier import SentimentClassifier
 from reviewpulse.decision import Predictions, decide
 from reviewpulse.errors import TrainingError
 from reviewpulse.progress import Progress
+from reviewpulse.visible import visible_line
 from training.calibration import cross_fitted
 from training.checkpoint import choose_decision
 from training.command import Sources, train_on_files
 from training.corpus import Corpus
 from training.evaluation.bootstrap import Difference, macro_f1_difference
+from training.evaluation.evaluate import LONGEST_NAME
 from training.evaluation.metrics import measure
 from training.objectives import Imbalance
 from training.plan import Plan
@@ -119,7 +121,8 @@ def table(comparison: Comparison) -> str:
     for standing in comparison.standings:
         figures = (f"{standing.means[name]:.3f} ± {standing.deviations[name]:.3f}" for name in FIGURES)
         lines.append(
-            f"| {standing.base} | {standing.imbalance} | {' | '.join(figures)} | {_against(standing.against_best)} |"
+            f"| {visible_line(standing.base, LONGEST_NAME)} | {standing.imbalance} | {' | '.join(figures)} "
+            f"| {_against(standing.against_best)} |"
         )
     return "\n".join(lines) + "\n"
 

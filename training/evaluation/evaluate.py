@@ -17,6 +17,7 @@ from reviewpulse.classifier import SentimentClassifier
 from reviewpulse.decision import Predictions
 from reviewpulse.errors import TrainingError
 from reviewpulse.labels import LABELS
+from reviewpulse.visible import visible_line
 from training.corpus import Corpus
 from training.evaluation.baselines import FEWEST_TEXTS, MAJORITY, predict_majority, predict_tfidf, train_tfidf
 from training.evaluation.bootstrap import Difference, macro_f1_difference
@@ -28,6 +29,9 @@ BATCH_TEXTS: Final = 256
 
 FEWEST_IN_CATEGORY: Final = 50
 """A category with fewer reviews is counted among `other`: its figures would be chance."""
+
+LONGEST_NAME: Final = 80
+"""Characters of a category's or file's name that are told."""
 
 MODEL: Final = "checkpoint"
 
@@ -135,7 +139,7 @@ def evaluate(
         checkpoint=classifier.card.name,
         version=classifier.card.version,
         evaluated_at=evaluated_at,
-        files=list(files),
+        files=[visible_line(name, LONGEST_NAME) for name in files],
         reviews=len(texts),
         reviews_sha256=_sha256(texts, classes),
         left_out_training=seen[Side.training],
@@ -197,7 +201,8 @@ def _figures(
 
 
 def _merged_categories(categories: list[str]) -> npt.NDArray[np.str_]:
-    names, places, counts = np.unique(categories, return_inverse=True, return_counts=True)
+    harmless = [visible_line(category, LONGEST_NAME) for category in categories]
+    names, places, counts = np.unique(harmless, return_inverse=True, return_counts=True)
     kept = np.where(counts >= FEWEST_IN_CATEGORY, names, "other")
     merged: npt.NDArray[np.str_] = kept[places]
     return merged

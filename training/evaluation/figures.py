@@ -119,7 +119,7 @@ def _answers(outcome: Outcome) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.
 def _figure(title: str, width_inches: float, height_inches: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width_inches, height_inches), layout="constrained")
     axes = figure.subplots()
-    axes.set_title(title, fontsize=10, loc="left")
+    axes.set_title(title, fontsize=10, loc="left", parse_math=False)  # a checkpoint's name may hold a $
     _plain(axes)
     return figure, axes
 
