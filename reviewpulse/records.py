@@ -13,6 +13,9 @@ from reviewpulse.text import has_text
 LATEST_TIMESTAMP: Final = 253_402_300_799_000
 """The last second of the year 9999, in ms UTC: the latest time that Python's datetime holds."""
 
+NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding JSON from somewhere may raise: not JSON or not as asked for, not UTF-8, nested too deeply."""
+
 _EVENTS: Final = uuid.UUID("6f3c0f6e-6f0b-5c1e-9d56-8d2f3c9a7b11")
 
 LONGEST_ID: Final = 512
@@ -150,7 +153,7 @@ def review_from_fields(fields: dict[str, object]) -> Review | str:
 
 
 def decode_scored(raw: bytes) -> ScoredReview:
-    """Return the prediction that a record's value holds; raises msgspec.DecodeError on anything else."""
+    """Return the prediction that a record's value holds; raises one of NOT_JSON on anything else."""
     return _SCORED_DECODER.decode(raw)
 
 

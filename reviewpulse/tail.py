@@ -18,7 +18,7 @@ from rich.text import Text
 from reviewpulse.broker import answers, check_entrances, client_options, unreachable
 from reviewpulse.errors import BrokerError
 from reviewpulse.labels import Label
-from reviewpulse.records import Rejected, decode_review, decode_scored
+from reviewpulse.records import NOT_JSON, Rejected, decode_review, decode_scored
 from reviewpulse.settings import KafkaSettings
 from reviewpulse.text import clean, model_text, visible
 
@@ -55,7 +55,7 @@ class TailRecord(NamedTuple):
         if followed != "rejected":
             try:
                 return _escaped(msgspec.json.format((self.value or b"").decode(), indent=0))
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except NOT_JSON:
                 pass
         place = {"partition": self.partition, "offset": self.offset}
         return _escaped(msgspec.json.encode({**self.headers, **place, "raw": self.text}).decode())
@@ -148,7 +148,7 @@ def _pretty(record: TailRecord, followed: Followed) -> Text:
         return place + _pretty_review(record)
     try:
         prediction = decode_scored(record.value or b"")
-    except msgspec.DecodeError:
+    except NOT_JSON:
         return place + Text(_short(record.text))
     verdict = Text(f"{prediction.label:<13} {prediction.confidence:4.0%} ", style=STYLES[prediction.label])
     rated = "" if prediction.rating is None else f" rated {prediction.rating:g}"

@@ -8,11 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Protocol, Self
 
-import msgspec
-
 from reviewpulse.errors import StoreError
 from reviewpulse.labels import stars_of_label
-from reviewpulse.records import Origin, Source, decode_scored
+from reviewpulse.records import NOT_JSON, Origin, Source, decode_scored
 from stream_app.checksums import digest, prediction_checksum, reason_checksum
 from stream_app.evidence import Published
 from stream_app.report import Difference, Fault
@@ -131,7 +129,7 @@ class Sorting:
             try:
                 prediction = decode_scored(record.value or b"")
                 said = prediction_checksum(prediction)
-            except (msgspec.DecodeError, ValueError, OverflowError, RecursionError) as exc:
+            except (*NOT_JSON, ValueError, OverflowError) as exc:
                 self._note(record, Fault.FOREIGN, f"no prediction: {exc}")
                 continue
             place = (prediction.source_partition, prediction.source_offset)

@@ -13,7 +13,7 @@ from kafka.consumer.fetcher import ConsumerRecord
 
 from reviewpulse.broker import SourceReader
 from reviewpulse.errors import RejectedError
-from reviewpulse.records import from_milliseconds
+from reviewpulse.records import LATEST_TIMESTAMP, from_milliseconds
 from reviewpulse.settings import KafkaSettings
 from reviewpulse.visible import as_text, visible, visible_line
 from stream_app.topic_reader import TopicReader
@@ -21,6 +21,9 @@ from stream_app.topic_reader import TopicReader
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 _REASON_WIDTH: Final = 32
+
+_NUMBERS: Final = 2**63
+"""Kafka's offsets and all other numbers of a record are below."""
 
 
 class RejectedRecord(NamedTuple):
@@ -50,8 +53,8 @@ class RejectedRecord(NamedTuple):
     @property
     def value_bytes(self) -> int:
         """How many bytes were rejected, also where they were too many to be sent along."""
-        stated = self.header("value_bytes")
-        return int(stated) if stated.isdecimal() else len(self.value or b"")
+        stated = _number(self.header("value_bytes"))
+        return stated if stated >= 0 else len(self.value or b"")
 
     @property
     def is_without_bytes(self) -> bool:
@@ -113,7 +116,7 @@ def read_rejected(kafka: KafkaSettings, wanted: Filter) -> Iterator[RejectedReco
     """
     with TopicReader(kafka, kafka.rejected_topic) as reader:
         for record in reader.newest_last():
-            rejected = _rejected(record)
+            rejected = as_rejected(record)
             if wanted.takes(rejected):
                 yield rejected
 
@@ -125,7 +128,7 @@ def find_rejected(kafka: KafkaSettings, place: str) -> RejectedRecord:
         if partition in reader.partitions:
             for record in reader.records(partition, start=offset):
                 if record.offset == offset:
-                    return _rejected(record)
+                    return as_rejected(record)
                 break
     raise RejectedError(
         f"topic {kafka.rejected_topic} has no record {place} (any more); 'reviewpulse rejected list' names them"
@@ -169,7 +172,7 @@ class OriginalBytes:
             self._reader = self._stack.enter_context(TopicReader(self._kafka, self._kafka.reviews_topic))
         if record.header("source_topic_id") != self._topic_id:
             return None
-        partition, offset = int(record.header("source_partition")), int(record.header("source_offset"))
+        partition, offset = _number(record.header("source_partition")), _number(record.header("source_offset"))
         if not self._reader.first_offsets().get(partition, offset + 1) <= offset:
             return None
         found = next(self._reader.records(partition, start=offset), None)
@@ -254,8 +257,9 @@ def show_lines(record: RejectedRecord, raw: bytes | None) -> Iterator[str]:
     yield "(no value)" if raw is None else visible(as_text(raw))
 
 
-def _rejected(record: ConsumerRecord) -> RejectedRecord:
-    moment = from_milliseconds(max(record.timestamp or 0, 0))
+def as_rejected(record: ConsumerRecord) -> RejectedRecord:
+    """Return a record of the rejected topic, of the last time that there is where another program made its time up."""
+    moment = from_milliseconds(min(max(record.timestamp or 0, 0), LATEST_TIMESTAMP))
     return RejectedRecord(record.partition, record.offset, moment, record.value, list(record.headers))
 
 
@@ -269,4 +273,10 @@ def _as_utf8(value: bytes | None) -> tuple[str | None, str | None]:
 
 
 def _number(text: str) -> int:
-    return int(text) if text.isdecimal() else -1
+    """Return the number that a header states, -1 where it states none that Kafka could mean.
+
+    >>> _number("17"), _number(""), _number("9" * 5_000), _number(str(2**63))
+    (17, -1, -1, -1)
+    """
+    number = int(text) if text.isdecimal() and len(text) < 20 else -1
+    return number if number < _NUMBERS else -1

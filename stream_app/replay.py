@@ -17,7 +17,7 @@ from kafka.errors import KafkaError
 from reviewpulse.broker import client_options, unreachable
 from reviewpulse.errors import BrokerError, RejectedError
 from reviewpulse.progress import Progress, Status
-from reviewpulse.records import Rejected, TextLimit, decode_review, to_milliseconds
+from reviewpulse.records import NOT_JSON, Rejected, TextLimit, decode_review, to_milliseconds
 from reviewpulse.settings import KafkaSettings
 from stream_app.rejected import Filter, Line, OriginalBytes, json_line, read_rejected
 from stream_app.topic_reader import TopicReader
@@ -208,6 +208,6 @@ def _confirmed(producer: KafkaProducer, deliveries: list[object]) -> int:
 def _candidate(line: bytes, path: Path, number: int) -> Candidate:
     try:
         mended = msgspec.json.decode(line, type=Line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except NOT_JSON as exc:
         raise RejectedError(f"{path}:{number} is no line of 'rejected list --json' ({exc}); nothing was sent") from exc
     return Candidate(mended.place, mended.event_id, mended.rejected_at, mended.raw, None)

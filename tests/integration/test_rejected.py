@@ -160,6 +160,33 @@ def test_bytes_that_were_too_many_for_the_rejected_topic_come_from_the_reviews_t
     assert (code, "no longer has them" in output) == (1, True)
 
 
+ABSURD: list[dict[str, bytes | None]] = [
+    {"value_bytes": b"9" * 5_000},
+    {"value_bytes": b"9" * 20, "source_partition": b"9" * 5_000, "source_offset": b"9" * 19},
+    {"source_partition": b"x", "source_offset": b"-1"},
+    {"source_partition": None, "source_offset": None},
+]
+"""Changes to a worker's headers, such as another program may make; None takes one away."""
+
+
+def test_records_with_absurd_headers_stop_no_command(desk: Desk) -> None:
+    with contextlib.closing(SourceReader(desk.kafka)) as which:
+        usual = dict(rejection_headers(Origin(which.read(), 0, 0), Rejected(None, "poisoned")))
+    with contextlib.closing(KafkaProducer(**client_options(desk.kafka))) as producer:
+        for absurd in ABSURD:
+            given = usual | {"value_sha256": b"0" * 64} | absurd
+            headers = [(name, value) for name, value in given.items() if value is not None]
+            producer.send(desk.kafka.rejected_topic, key=b"k", headers=headers, partition=0)
+        producer.flush()
+
+    lines = listed(desk)
+
+    assert [(line["reason"], line["value_bytes"]) for line in lines] == [("poisoned", 0)] * len(ABSURD)
+    assert desk.run("rejected", "list")[1].count("poisoned") == len(ABSURD)
+    assert "no longer has them" in desk.run("rejected", "show", lines[1]["place"])[1]
+    assert f"would be rejected again, left out: {len(ABSURD)}" in desk.run("rejected", "replay", "--all")[1]
+
+
 def send_to(desk: Desk, partition: int, value: bytes) -> None:
     with contextlib.closing(KafkaProducer(**client_options(desk.kafka))) as producer:
         producer.send(desk.kafka.reviews_topic, value=value, partition=partition)

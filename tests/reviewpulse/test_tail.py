@@ -66,6 +66,17 @@ def test_a_pipe_gets_one_json_object_a_line_whatever_the_record(value: bytes | N
     assert isinstance(json.loads(line), dict)
 
 
+DEEP = b"[" * 100_000 + b"]" * 100_000
+
+
+@pytest.mark.parametrize("value", [DEEP, b'{"review_id": "\xff"}', b'{"text": "\xff"}'])
+@pytest.mark.parametrize("followed", ["predictions", "reviews", "rejected"])
+def test_a_poisoned_record_does_not_end_the_command(value: bytes, followed: str) -> None:
+    """Deep JSON in a pipe and half a character in a prediction on a terminal were tracebacks."""
+    assert json.loads(record(value).as_json(followed))["raw"] == value.decode(errors="backslashreplace")  # type: ignore[arg-type]
+    assert "1/7 " in pretty(record(value), followed)
+
+
 def test_no_kafka_is_a_clear_error() -> None:
     with pytest.raises(BrokerError, match=r"no Kafka answers at 127\.0\.0\.1:1"):
         next(follow(KafkaSettings(broker="127.0.0.1:1", connect_seconds=0.3), "reviews", from_beginning=True))
