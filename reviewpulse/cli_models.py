@@ -15,6 +15,7 @@ from reviewpulse.errors import RegistryError, ReviewpulseError
 from reviewpulse.progress import progress_on
 from reviewpulse.registry import Registry
 from reviewpulse.settings import RegistrySettings, WorkerSettings, load
+from reviewpulse.visible import as_text, visible, visible_line
 
 log = logging.getLogger("reviewpulse")
 
@@ -51,8 +52,9 @@ def list_versions() -> None:
         figures = (f"{card.metrics.get(name, float('nan')):.3f}" for name in ("macro_f1", "mae_stars"))
         champion = "champion" if version.is_champion else ""
         reviews = f"{card.training_reviews:,}"
-        table.add_row(version.version, card.trained_at[:16], Path(card.base).name, *figures, reviews, champion)
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+        names = (visible_line(name, 80) for name in (version.version, card.trained_at[:16], Path(card.base).name))
+        table.add_row(*names, *figures, reviews, champion)
+    Console(width=None if sys.stdout.isatty() else 200, markup=False, highlight=False).print(table)
 
 
 @models.command("show")
@@ -60,11 +62,12 @@ def show(version: VersionArgument) -> None:
     """Show a version's model card, and when it became or ceased to be the champion."""
     registry = _registry()
     card, readme = registry.card(version), registry.path(version) / "README.md"
-    typer.echo(readme.read_text() if readme.is_file() else f"{version}: {card.metrics}, trained {card.trained_at}")
+    said = as_text(readme.read_bytes()) if readme.is_file() else f"{version}: {card.metrics}, trained {card.trained_at}"
+    typer.echo(visible(said))
     for change in registry.history():
         if version in {change.version, change.previous}:
             forced = " (FORCED)" if change.is_forced else ""
-            typer.echo(f"{change.changed_at} {change.action} to {change.version}{forced}: {change.evidence}")
+            typer.echo(visible(f"{change.changed_at} {change.action} to {change.version}{forced}: {change.evidence}"))
 
 
 @models.command("promote")

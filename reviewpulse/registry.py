@@ -69,13 +69,14 @@ class Registry:
         """Copy a checkpoint folder in, whole or not at all, and return its version id; it is not yet the champion.
 
         Raises CheckpointError when it has no fitting card, RegistryError when the version is there
-        already or the disk refuses.
+        already, a link in it leads elsewhere, or the disk refuses.
         """
         version = _id_of(read_card(checkpoint))
         if not re.search(_ID, version):
             raise RegistryError(f"'{version}' cannot name a folder; change name or version in {checkpoint / CARD_FILE}")
         if self.folder.resolve().is_relative_to(checkpoint.resolve()):
             raise RegistryError(f"{self.folder} lies in {checkpoint}, so it cannot hold a copy; name another folder")
+        _refuse_links_elsewhere(checkpoint)
         with self._writing():
             if (self.folder / version).exists():
                 raise RegistryError(f"{self.folder} holds {version} already; a version never changes, so train another")
@@ -237,6 +238,15 @@ def _standing(history: Sequence[Change]) -> list[str]:
             if standing[-1] == change.version:
                 break
     return standing
+
+
+def _refuse_links_elsewhere(checkpoint: Path) -> None:
+    """Raise RegistryError for a link to anything but a file of the checkpoint: a copy would give other files away."""
+    for path in checkpoint.rglob("*"):
+        if path.is_symlink() and not (path.is_file() and path.resolve().is_relative_to(checkpoint.resolve())):
+            raise RegistryError(
+                f"{path} is a link to what is no file of the checkpoint; remove it, or add a copy made by 'cp -rL'"
+            )
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
+from reviewpulse.card import read_card
 from reviewpulse.cli import app
 from reviewpulse.errors import ReviewpulseError
 from reviewpulse.progress import SilentProgress
@@ -133,6 +134,26 @@ def test_a_version_without_a_model_card_is_shown_by_its_figures(trained: Path, m
     (models / "good-20260102-000000" / "README.md").unlink()
 
     assert "good-20260102-000000: {'accuracy': " in run("show", "good-20260102-000000")
+
+
+def test_nothing_in_a_foreign_checkpoint_commands_the_terminal(trained: Path, models: Path, tmp_path: Path) -> None:
+    """Its README.md and card.json reached the terminal as they were; one not UTF-8 was a traceback."""
+    foreign = tmp_path / "foreign"
+    shutil.copytree(trained / "good", foreign)
+    hostile = "[red]x\x1b[2J\x9b31m"
+    card = msgspec.structs.replace(read_card(foreign), base=hostile, trained_at=hostile)
+    card.write(foreign)
+    (foreign / "README.md").write_bytes(f"{hostile} fine".encode() + b"\n\xff\n")
+    run("add", foreign)
+
+    listed, shown = run("list"), run("show", "good-20260102-000000")
+    (models / "good-20260102-000000" / "README.md").unlink()
+    without = run("show", "good-20260102-000000")
+
+    for output in (listed, shown, without):
+        assert all(letter.isprintable() or letter == "\n" for letter in output), output
+    assert r"[red]x\x1b[2J\x9b31m" in listed
+    assert shown == "[red]x\\x1b[2J\\x9b31m fine\n\\xff\n\n"
 
 
 def test_a_checkpoint_that_cannot_score_is_not_added(trained: Path, models: Path, tmp_path: Path) -> None:

@@ -193,14 +193,28 @@ def test_what_was_added_and_promoted_may_be_read_by_others(tmp_path: Path) -> No
 
 def test_a_link_is_copied_as_what_it_leads_to(tmp_path: Path) -> None:
     folder = checkpoint(tmp_path / "trained")
-    (folder / "model.safetensors").rename(tmp_path / "blob")
-    (folder / "model.safetensors").symlink_to(tmp_path / "blob")
+    (folder / "model.safetensors").rename(folder / "blob")
+    (folder / "model.safetensors").symlink_to("blob")
 
     registry = Registry(tmp_path / "models")
     registry.add(folder)
-    (tmp_path / "blob").unlink()
+    (registry.path("tiny-1") / "blob").unlink()
 
     assert (registry.path("tiny-1") / "model.safetensors").read_bytes() == b"\x00weights\xff"
+
+
+@pytest.mark.parametrize("target", ["../secret", "../folder", ".", "onnx", "gone", "link"])
+def test_a_link_to_what_is_no_file_of_the_checkpoint_is_not_followed(tmp_path: Path, target: str) -> None:
+    """A link in a foreign checkpoint had its user's own files copied into the registry, readable for all."""
+    (tmp_path / "secret").write_text("hush")
+    (tmp_path / "folder").mkdir()
+    folder = checkpoint(tmp_path / "foreign")
+    (folder / "link").symlink_to(target)
+
+    with pytest.raises(RegistryError, match=r"link is a link to what is no file of the checkpoint.*cp -rL"):
+        Registry(tmp_path / "models").add(folder)
+
+    assert not (tmp_path / "models").exists()
 
 
 def test_a_copy_that_fails_is_no_version_and_the_next_one_clears_it_away(tmp_path: Path) -> None:
