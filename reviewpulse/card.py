@@ -8,6 +8,7 @@ import msgspec
 
 from reviewpulse.errors import CheckpointError
 from reviewpulse.labels import LABELS
+from reviewpulse.records import NOT_JSON
 from reviewpulse.text import CLEANING_VERSION
 
 CARD_FILE: Final = "card.json"
@@ -111,8 +112,10 @@ def read_card(folder: Path) -> Card:
         card = msgspec.json.decode(path.read_bytes(), type=Card)
     except OSError as exc:
         raise CheckpointError(f"cannot read {path} ({exc.strerror}); run 'reviewpulse train' to make it") from exc
-    except msgspec.DecodeError as exc:
+    except NOT_JSON as exc:
         raise CheckpointError(f"{path} is no card of this version: {exc}; train the checkpoint again") from exc
+    if not (card.name + card.version).isprintable():
+        raise CheckpointError(f"{path} gives a name or version with signs that cannot be printed; change it there")
     if card.labels != LABELS:
         raise CheckpointError(f"{folder} gives the labels {card.labels}, the stream needs {LABELS}; train it again")
     if card.cleaning_version != CLEANING_VERSION:

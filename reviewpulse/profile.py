@@ -10,6 +10,7 @@ import numpy.typing as npt
 from reviewpulse.decision import Predictions
 from reviewpulse.errors import CheckpointError
 from reviewpulse.labels import LABELS
+from reviewpulse.records import NOT_JSON
 
 PROFILE_FILE: Final = "profile.json"
 CONFIDENCE_EDGES: Final = tuple(round(edge, 2) for edge in np.linspace(0, 1, 21).tolist())
@@ -58,7 +59,7 @@ def read_profile(folder: Path) -> Profile:
         return msgspec.json.decode(path.read_bytes(), type=Profile)
     except OSError as exc:
         raise CheckpointError(f"cannot read {path} ({exc.strerror}); train the checkpoint again") from exc
-    except msgspec.DecodeError as exc:
+    except NOT_JSON as exc:
         raise CheckpointError(f"{path} is no profile of this version: {exc}; train the checkpoint again") from exc
 
 

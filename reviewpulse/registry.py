@@ -22,6 +22,7 @@ import msgspec
 
 from reviewpulse.card import CARD_FILE, Card, find_checkpoint, read_card
 from reviewpulse.errors import RegistryError, ReviewpulseError
+from reviewpulse.records import NOT_JSON
 
 REGISTRY_FILE: Final = "registry.json"
 LOCK_FILE: Final = ".lock"
@@ -173,7 +174,7 @@ class Registry:
             return []
         except OSError as exc:
             raise RegistryError(f"cannot read {self.file} ({exc.strerror}); let this user read it") from exc
-        except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        except NOT_JSON as exc:
             raise RegistryError(
                 f"{self.file} is damaged ({exc}); bring back a copy of it, "
                 "or remove it and promote a version anew: the versions stay, their history is lost"

@@ -77,6 +77,8 @@ def train_on_files(
 
 
 def _refuse_contradictions(sources: Sources, plan: Plan) -> None:
+    if not plan.name.isprintable():
+        raise TrainingError("the checkpoint's name has signs that cannot be printed; name another by --name")
     if sources.unlabelled and not plan.teacher:
         raise TrainingError("--unlabelled files teach nothing without a --teacher; name one")
     if sources.unlabelled and plan.recipe.imbalance is Imbalance.sampler:

@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from reviewpulse.errors import CheckpointError
+from reviewpulse.records import NOT_JSON
 
 HISTORY_FILE: Final = "training_history.json"
 
@@ -30,5 +31,5 @@ def read_history(folder: Path) -> History | None:
         return None
     try:
         return msgspec.json.decode(path.read_bytes(), type=History)
-    except msgspec.DecodeError as exc:
+    except NOT_JSON as exc:
         raise CheckpointError(f"{path} is damaged ({exc}); copy the checkpoint anew") from exc
