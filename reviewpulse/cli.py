@@ -32,6 +32,7 @@ from reviewpulse.settings import (
     load,
     unknown_variables,
 )
+from reviewpulse.visible import VisibleFormatter, visible
 
 log = logging.getLogger("reviewpulse")
 
@@ -69,14 +70,17 @@ def main() -> None:
 
 
 def _show(error: ReviewpulseError) -> None:
-    Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]error:[/] {escape(str(error))}")
+    said = escape(visible(str(error)))
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]error:[/] {said}")
 
 
 @app.callback()
 def _set_up(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log the libraries' messages too.")] = False,
 ) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(VisibleFormatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     if not verbose:
         for name in QUIET_LIBRARIES:
             logging.getLogger(name).setLevel(logging.CRITICAL)

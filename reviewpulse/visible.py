@@ -1,5 +1,6 @@
 """Foreign text made harmless for a terminal: whatever could steer it is spelled out instead of sent."""
 
+import logging
 from typing import Final
 
 _CUT: Final = " ..."
@@ -39,6 +40,14 @@ def visible_json(encoded: bytes) -> bytes:
     if text.isprintable():
         return encoded
     return "".join(letter if letter.isprintable() else _json_escape(letter) for letter in text).encode()
+
+
+class VisibleFormatter(logging.Formatter):
+    """Log lines in which names and reasons from somewhere are spelled out likewise."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, and lines of a traceback, made visible."""
+        return visible(super().format(record))
 
 
 def as_text(raw: bytes) -> str:

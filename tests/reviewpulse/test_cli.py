@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 from typer.testing import CliRunner
 
@@ -26,3 +30,17 @@ def test_without_a_command_the_commands_are_listed() -> None:
 
 def test_a_misspelt_setting_is_noticed() -> None:
     assert unknown_variables(["REVIEWPULSE_BROKERS", "REVIEWPULSE_BROKER", "PATH"]) == ["REVIEWPULSE_BROKERS"]
+
+
+def test_nothing_in_an_error_or_a_log_line_commands_the_terminal() -> None:
+    hostile = "./no\x1b[31m\x9b2J[/].jsonl"
+    command = [sys.executable, "-m", "reviewpulse", "eda", hostile]
+
+    done = subprocess.run(
+        command, capture_output=True, timeout=60, check=False, env=os.environ | {"REVIEWPULSE_\x1b[31m": "1"}
+    )
+
+    said = done.stderr.decode()
+    assert (done.returncode, all(letter.isprintable() or letter == "\n" for letter in said)) == (1, True), said
+    assert r"error: cannot read no\x1b[31m\x9b2J[/].jsonl" in said
+    assert r"REVIEWPULSE_\x1b[31m is no setting" in said
