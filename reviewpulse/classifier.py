@@ -19,6 +19,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from reviewpulse.architecture import read_config
 from reviewpulse.bert import first_token_logits
 from reviewpulse.card import Card, read_card
 from reviewpulse.decision import Predictions, decide, outputs_of
@@ -74,6 +75,8 @@ class SentimentClassifier:
             tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
             model, report = AutoModelForSequenceClassification.from_pretrained(
                 folder,
+                config=read_config(folder, local_files_only=True),
+                attn_implementation=None,  # transformers' own choice, whatever the config says
                 local_files_only=True,
                 use_safetensors=True,
                 trust_remote_code=False,

@@ -7,6 +7,21 @@ from pathlib import Path
 
 HOSTILE = ("pickled weights", "code for the model", "code for the tokenizer", "pickled weights in safetensors' name")
 
+ASKING: dict[str, dict[str, object]] = {
+    "a kernel": {"_attn_implementation": "evil/repo"},
+    "a kernel by another key": {"attn_implementation": {"": "evil/repo"}},
+    "a kernel within": {"text_config": {"_attn_implementation_internal": "evil/repo"}},
+    "experts": {"_experts_implementation": "evil/repo"},
+    "a quantizer": {"quantization_config": {"quant_method": "hqq"}},
+    "another file": {"transformers_weights": "../other.safetensors"},
+    "endless layers": {"num_hidden_layers": 200_000},
+    "endless labels": {"num_labels": 10**9},
+    "width": {"hidden_size": 10**9},
+    "middling width": {"hidden_size": 2048, "intermediate_size": 2048},
+    "vocabulary": {"vocab_size": 10**12},
+}
+"""What a config.json may ask for beyond its weights: code of the model hub, other files, endless memory or time."""
+
 
 class _Writes:
     """When it is unpickled, it writes a file."""
@@ -35,6 +50,12 @@ def plant(kind: str, clean: Path, folder: Path, canary: Path) -> None:
     else:
         changes = {"auto_map": {"AutoTokenizer": ["hostile.Hostile", "hostile.Hostile"]}, "tokenizer_class": "Hostile"}
         _change(folder / "tokenizer_config.json", changes)
+
+
+def ask(clean: Path, folder: Path, changes: dict[str, object]) -> None:
+    """Write a copy of a clean checkpoint whose config.json is changed."""
+    shutil.copytree(clean, folder)
+    _change(folder / "config.json", changes)
 
 
 def _change(path: Path, changes: dict[str, object]) -> None:

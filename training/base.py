@@ -14,6 +14,7 @@ from transformers import (
     PreTrainedModel,
 )
 
+from reviewpulse.architecture import read_config
 from reviewpulse.errors import TrainingError
 from reviewpulse.labels import LABELS
 
@@ -46,7 +47,8 @@ def load_base(name: str, outputs: int = len(LABELS)) -> Base:
         source = _packaged_folder() if name == PACKAGED_BASE else name
         model = AutoModelForSequenceClassification.from_pretrained(
             source,
-            num_labels=outputs,
+            config=read_config(source, num_labels=outputs),
+            attn_implementation=None,  # transformers' own choice, whatever the config says
             ignore_mismatched_sizes=True,  # a head for other outputs is made anew
             dtype=torch.float32,
             use_safetensors=True,  # torch's own files are pickles

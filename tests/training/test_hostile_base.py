@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from reviewpulse.errors import TrainingError
-from tests.hostile_checkpoint import HOSTILE, plant
+from tests.hostile_checkpoint import ASKING, HOSTILE, ask, plant
 from training.base import load_base
 
 
@@ -27,6 +27,16 @@ def test_code_in_a_base_never_runs(
             load_base(str(folder))
 
     assert not canary.exists()
+
+
+@pytest.mark.parametrize("kind", ASKING)
+def test_a_config_that_asks_for_more_than_its_weights_is_refused(
+    kind: str, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    ask(tiny_checkpoint, tmp_path / "asking", ASKING[kind])
+
+    with pytest.raises(TrainingError, match=r"cannot load the base .*its config\.json (has|asks for) "):
+        load_base(str(tmp_path / "asking"))
 
 
 def test_a_base_without_safetensors_is_refused(tiny_checkpoint: Path, tmp_path: Path) -> None:
