@@ -13,7 +13,7 @@ _SECRET_OPTIONS: Final = ("password", "sslpassword")
 
 
 def parse_store_url(url: str) -> URL:
-    """Return the URL of a store, postgresql:// with its driver; raises StoreError on what is no URL.
+    """Return the URL of a store, postgresql:// with its driver; raises StoreError on what is no URL of one.
 
     >>> parse_store_url("postgresql://me@db.example.org/reviews").drivername
     'postgresql+psycopg'
@@ -25,8 +25,11 @@ def parse_store_url(url: str) -> URL:
             "REVIEWPULSE_STORE is no SQLAlchemy URL; write for example sqlite:///reviewpulse.db "
             "or postgresql+psycopg://user:password@host/database"
         ) from None
-    if "@" in (parsed.host or ""):  # what stands before it is the rest of a password
-        raise StoreError("REVIEWPULSE_STORE has an @ too many; write %40 for one that belongs to the password")
+    if parsed.get_backend_name() != "sqlite" and url.count("@") > (parsed.username is not None):
+        raise StoreError(  # else a part of the password would be taken for a host, a database or an option, and shown
+            "REVIEWPULSE_STORE has an @ or a / where none may be; in a user name, a password or an option "
+            "write %40 for @ and %2F for /"
+        )
     return parsed.set(drivername="postgresql+psycopg") if parsed.drivername == "postgresql" else parsed
 
 

@@ -11,6 +11,7 @@ from reviewpulse import schema
 from reviewpulse.errors import StoreError
 from reviewpulse.schema import SCHEMA_VERSION, connect, metadata, offsets, rejections, schema_version, sources
 from reviewpulse.settings import StoreSettings, load
+from reviewpulse.store_url import parse_store_url
 from tests.postgres import PASSWORD
 from tests.reviewpulse.version1 import make_version1
 
@@ -119,6 +120,11 @@ def test_another_database_is_refused_with_those_that_may_be() -> None:
         "postgresql+psycopg://me@127.0.0.1:1/reviews?password=hush-hush",
         "postgresql+psycopg://me:x@hush-hush@127.0.0.1/reviews",
         "postgresql+psycopg://me:x@127.0.0.1:hush-hush@127.0.0.1/reviews",
+        "postgresql://me:p@s/hush-hush@127.0.0.1:1/reviews",
+        "postgresql://me:p@s?hush-hush@127.0.0.1:1/reviews",
+        "postgresql://me:p@s?x=hush-hush@127.0.0.1:1/reviews",
+        "postgresql://m/e:hush-hush@127.0.0.1:1/reviews",
+        "postgresql://m/e:1@2/hush-hush@127.0.0.1:1/reviews",
         "nonsense://me:hush-hush@127.0.0.1/reviews",
     ],
 )
@@ -129,6 +135,14 @@ def test_a_password_in_the_url_is_not_shown(url: str, writable: bool) -> None:
 
     assert PASSWORD not in "".join(traceback.format_exception(raised.value))
     assert PASSWORD not in repr(load(StoreSettings, store=url))
+
+
+def test_a_password_with_signs_of_urls_is_one_when_they_are_escaped() -> None:
+    url = parse_store_url("postgresql://m%2Fe:p%40s%2Fhush@db.example.org:1/reviews")
+
+    assert (url.username, url.password, url.host, url.database) == ("m/e", "p@s/hush", "db.example.org", "reviews")
+    with pytest.raises(StoreError, match="write %40 for @ and %2F for /"):
+        parse_store_url("postgresql://me:p@s/hush@db.example.org:1/reviews")
 
 
 def test_a_wrong_password_is_named_as_such_and_not_shown(postgres_url: str) -> None:
