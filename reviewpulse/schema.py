@@ -4,6 +4,7 @@ import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -132,7 +133,7 @@ def connect(url: str, *, writable: bool) -> sa.Engine:
     except (sa.exc.SQLAlchemyError, sqlite3.Error) as exc:
         engine.dispose()
         fault = store_fault(exc, parsed)
-        cure = "; another process may hold it locked" if "locked" in fault else _cure(parsed, writable)
+        cure = "; another process may hold it locked" if "locked" in fault else _cure(parsed, writable, fault)
         raise StoreError(f"cannot open the store {name}: {fault}{cure}") from exc
     if version != SCHEMA_VERSION:
         engine.dispose()
@@ -157,8 +158,10 @@ def _driver_cure(url: URL) -> str:
     return "; the driver is the extra 'postgres': pip install 'reviewpulse[postgres]'" if is_missing_driver else ""
 
 
-def _cure(url: URL, writable: bool) -> str:
+def _cure(url: URL, writable: bool, fault: str) -> str:
     is_server = url.get_backend_name() != "sqlite"
+    if not is_server and Path(url.database or "").exists() and "no such table" not in fault:
+        return "; is it a store that you may use? If not, name another file by REVIEWPULSE_STORE"
     if not writable:
         asked = "does the server run? Then" if is_server else "the worker makes it:"
         return f"; {asked} run 'reviewpulse work' or 'reviewpulse demo' first"

@@ -25,10 +25,15 @@ def parse_store_url(url: str) -> URL:
             "REVIEWPULSE_STORE is no SQLAlchemy URL; write for example sqlite:///reviewpulse.db "
             "or postgresql+psycopg://user:password@host/database"
         ) from None
-    if parsed.get_backend_name() != "sqlite" and url.count("@") > (parsed.username is not None):
+    is_server = parsed.get_backend_name() != "sqlite"
+    if is_server and url.count("@") > (parsed.username is not None):
         raise StoreError(  # else a part of the password would be taken for a host, a database or an option, and shown
             "REVIEWPULSE_STORE has an @ or a / where none may be; in a user name, a password or an option "
             "write %40 for @ and %2F for /"
+        )
+    if not is_server and (parsed.database or ":memory:").startswith((":memory:", "file:")):
+        raise StoreError(
+            "REVIEWPULSE_STORE names no file that others can read; write for example sqlite:///reviewpulse.db"
         )
     return parsed.set(drivername="postgresql+psycopg") if parsed.drivername == "postgresql" else parsed
 

@@ -108,6 +108,34 @@ def test_a_url_that_is_none_names_the_setting() -> None:
         connect("reviews.db", writable=True)
 
 
+@pytest.mark.parametrize("writable", [True, False])
+def test_what_is_no_store_is_not_to_be_made_one(tmp_path: Path, writable: bool) -> None:
+    """A text file or a folder was answered with: run 'reviewpulse work'."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "notes.txt").write_text("these are notes, and no database\n" * 100)
+
+    for name in ("folder", "notes.txt"):
+        with pytest.raises(StoreError, match=rf"{name}: .*name another file by REVIEWPULSE_STORE") as raised:
+            connect(f"sqlite:///{tmp_path}/{name}", writable=writable)
+        assert "reviewpulse work" not in str(raised.value)
+
+
+def test_an_sqlite_file_without_a_store_is_one_that_the_worker_completes(tmp_path: Path) -> None:
+    sqlite3.connect(tmp_path / "new.db").close()
+
+    with pytest.raises(StoreError, match=r"no such table.*the worker makes it"):
+        connect(f"sqlite:///{tmp_path}/new.db", writable=False)
+
+
+@pytest.mark.parametrize(
+    "address", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:///file::memory:?uri=true"]
+)
+def test_a_store_in_memory_is_refused(address: str) -> None:
+    """It was opened, and then failed like an outage."""
+    with pytest.raises(StoreError, match=r"no file that others can read; write for example sqlite:///reviewpulse\.db"):
+        connect(address, writable=True)
+
+
 def test_another_database_is_refused_with_those_that_may_be() -> None:
     with pytest.raises(StoreError, match="SQLite or PostgreSQL"):
         connect("mysql://me@127.0.0.1/reviews", writable=True)
