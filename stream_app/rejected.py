@@ -1,9 +1,9 @@
 """The rejected topic as people look after it: which records there are, what each holds, and its original bytes."""
 
 import base64
-import binascii
 import contextlib
 import hashlib
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, NamedTuple
@@ -87,7 +87,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
             return None if self.value is None else self.value.encode(errors="surrogatepass")
         try:
             return base64.b64decode(self.value_base64, validate=True)
-        except binascii.Error as exc:
+        except ValueError as exc:
             raise RejectedError(f"value_base64 of {self.place} is no base64 ({exc}); put the text into value") from exc
 
 
@@ -186,9 +186,10 @@ def parse_place(place: str) -> tuple[int, int]:
     (2, 17)
     """
     partition, _, offset = place.partition("/")
-    if not (partition.isdecimal() and offset.isdecimal()):
+    numbers = _number(partition), _number(offset)
+    if min(numbers) < 0:
         raise RejectedError(f"'{place}' is no place; write PARTITION/OFFSET, for example 0/17")
-    return int(partition), int(offset)
+    return numbers
 
 
 def parse_since(since: str, now: datetime) -> datetime:
@@ -200,7 +201,7 @@ def parse_since(since: str, now: datetime) -> datetime:
     '2026-01-01T00:00:00+00:00'
     """
     if since[:-1].isdecimal() and since[-1:] in _SECONDS:
-        with contextlib.suppress(OverflowError):
+        with contextlib.suppress(OverflowError, ValueError):  # the latter for thousands of digits
             return now - timedelta(seconds=int(since[:-1]) * _SECONDS[since[-1]])
     else:
         with contextlib.suppress(ValueError):
@@ -232,8 +233,10 @@ def json_line(record: RejectedRecord, raw: Callable[[RejectedRecord], bytes | No
 
 def list_lines(records: Iterable[RejectedRecord], width: int) -> Iterator[str]:
     """Yield a heading and a line for each record: place, time, size, reason, beginning; harmless for a terminal."""
+    known = iter(records)
+    first = list(itertools.islice(known, 1))  # without Kafka there is no heading either
     yield f"{'place':<10} {'rejected at (UTC)':<19} {'bytes':>9}  {'reason':<{_REASON_WIDTH}} beginning"
-    for record in records:
+    for record in itertools.chain(first, known):
         moment = f"{record.rejected_at:%Y-%m-%d %H:%M:%S}"
         reason = visible_line(record.reason, _REASON_WIDTH)
         before = f"{record.place:<10} {moment} {record.value_bytes:>9,}  {reason:<{_REASON_WIDTH}} "
@@ -273,7 +276,7 @@ def _as_utf8(value: bytes | None) -> tuple[str | None, str | None]:
 
 
 def _number(text: str) -> int:
-    """Return the number that a header states, -1 where it states none that Kafka could mean.
+    """Return the number that a header or a place states, -1 where it states none that Kafka could mean.
 
     >>> _number("17"), _number(""), _number("9" * 5_000), _number(str(2**63))
     (17, -1, -1, -1)

@@ -17,7 +17,7 @@ from kafka.errors import KafkaError
 from reviewpulse.broker import client_options, unreachable
 from reviewpulse.errors import BrokerError, RejectedError
 from reviewpulse.progress import Progress, Status
-from reviewpulse.records import NOT_JSON, Rejected, TextLimit, decode_review, to_milliseconds
+from reviewpulse.records import NOT_JSON, Rejected, TextLimit, decode_review, from_milliseconds, to_milliseconds
 from reviewpulse.settings import KafkaSettings
 from stream_app.rejected import Filter, Line, OriginalBytes, json_line, read_rejected
 from stream_app.topic_reader import TopicReader
@@ -30,6 +30,9 @@ REPLAY_PLACE: Final = "replay_place"
 
 CLOCKS_DIFFER: Final = timedelta(hours=1)
 """At most, between the machines of a worker and of who replays."""
+
+EPOCH: Final = from_milliseconds(0)
+"""No record is older, whatever a mended file says."""
 
 CONFIRM_SECONDS: Final = 60.0
 """How long Kafka may take to confirm what was sent."""
@@ -98,18 +101,16 @@ def from_file(path: Path) -> Candidates:
 @contextlib.contextmanager
 def edited(kafka: KafkaSettings, wanted: Filter) -> Iterator[Candidates]:
     """Let the user mend records in $VISUAL or $EDITOR; the block gets what was saved."""
-    command = os.environ.get("VISUAL") or os.environ.get("EDITOR")
-    if not command:
-        raise RejectedError("--edit needs an editor: set EDITOR, or use 'rejected list --json' and replay --from")
+    command = _editor()
     with tempfile.TemporaryDirectory(prefix="reviewpulse-rejected-") as folder:
         path = Path(folder) / "rejected.jsonl"
         _write_lines(kafka, wanted, path)
         try:
-            code = subprocess.run([*shlex.split(command), str(path)], check=False).returncode
+            code = subprocess.run([*command, str(path)], check=False).returncode
         except OSError as exc:
-            raise RejectedError(f"cannot start the editor {command}: {exc.strerror}; set EDITOR") from exc
+            raise RejectedError(f"cannot start the editor {shlex.join(command)}: {exc.strerror}; set EDITOR") from exc
         if code != 0:
-            raise RejectedError(f"the editor {command} ended with exit code {code}; nothing was sent")
+            raise RejectedError(f"the editor {shlex.join(command)} ended with exit code {code}; nothing was sent")
         yield from_file(path)
 
 
@@ -131,7 +132,9 @@ def make_plan(
         refused += 1
         if len(first_refused) < 5:
             first_refused.append(f"{candidate.place}: {refusal}")
-    before = set() if is_again or not chosen else replayed_of(kafka, chosen, oldest - CLOCKS_DIFFER, progress)
+    before = (
+        set() if is_again or not chosen else replayed_of(kafka, chosen, max(oldest, EPOCH) - CLOCKS_DIFFER, progress)
+    )
     return Plan(frozenset(chosen - before), refused, len(before), first_refused)
 
 
@@ -183,6 +186,18 @@ def send(
     finally:
         with contextlib.suppress(KafkaError):
             producer.close(timeout=1)
+
+
+def _editor() -> list[str]:
+    """Return the user's editor as the words of a command; raises RejectedError."""
+    command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ""
+    try:
+        words = shlex.split(command)
+    except ValueError as exc:
+        raise RejectedError(f"VISUAL or EDITOR is no command: {command} ({exc}); set EDITOR") from exc
+    if not words:
+        raise RejectedError("--edit needs an editor: set EDITOR, or use 'rejected list --json' and replay --from")
+    return words
 
 
 def _write_lines(kafka: KafkaSettings, wanted: Filter, path: Path) -> None:
