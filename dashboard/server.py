@@ -37,6 +37,7 @@ def serve(settings: DashboardSettings, store_url: str, access: AccessSettings) -
             log.warning("%s", danger)
         config = uvicorn.Config(
             guarded(app, access),
+            http="h11",  # takes no more than 16 KiB of a request's head; httptools takes all that a client sends
             log_config=None,
             log_level="warning",
             access_log=False,

@@ -50,6 +50,12 @@ def test_its_process_has_no_child_that_could_outlive_it(dashboard: DashboardProc
     assert children == ""
 
 
+def test_a_request_head_that_does_not_end_is_cut_off(dashboard: DashboardProcess) -> None:
+    more = (b"X-More: " + b"x" * 8_000 + b"\r\n") * 4_000
+    with socket.create_connection(("127.0.0.1", dashboard.port)) as client, pytest.raises(ConnectionError):
+        client.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n" + more)
+
+
 def test_a_taken_port_is_named_with_the_cure(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
