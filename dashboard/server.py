@@ -11,6 +11,7 @@ from typing import Final
 
 import uvicorn
 from dash import Dash
+from pydantic import SecretStr
 from starlette.types import ASGIApp
 
 from dashboard.headers import BodyLimit, SecurityHeaders, content_policy
@@ -36,7 +37,7 @@ def serve(settings: DashboardSettings, store_url: str, access: AccessSettings) -
         if danger := danger_of(listener.getsockname()[0], access):
             log.warning("%s", danger)
         config = uvicorn.Config(
-            guarded(app, access),
+            guarded(app, settings, access.token),
             http="h11",  # takes no more than 16 KiB of a request's head; httptools takes all that a client sends
             log_config=None,
             log_level="warning",
@@ -60,13 +61,13 @@ def danger_of(address: str, access: AccessSettings) -> str:
     return f"everyone who can reach {address} reads the reviews; set REVIEWPULSE_TOKEN, or listen on 127.0.0.1"
 
 
-def guarded(app: Dash, access: AccessSettings) -> ASGIApp:
+def guarded(app: Dash, settings: DashboardSettings, token: SecretStr | None) -> ASGIApp:
     """Return the dashboard behind its login, where there is a token, and with its limits and headers."""
     policy = content_policy(app.csp_hashes())
     server: ASGIApp = app.server
-    if access.token is not None:
-        server = Gate(server, access.token, access.login_hours * 3600)
-    return SecurityHeaders(BodyLimit(server, access.most_body_bytes), policy)
+    if token is not None:
+        server = Gate(server, token, settings.login_hours * 3600)
+    return SecurityHeaders(BodyLimit(server, settings.most_body_bytes), policy)
 
 
 class _Server(uvicorn.Server):

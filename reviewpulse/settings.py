@@ -1,4 +1,7 @@
-"""One frozen settings class per room; each field is read from REVIEWPULSE_<NAME> when the class is made."""
+"""One frozen settings class per room; each field is read from REVIEWPULSE_<NAME> when the class is made.
+
+An empty variable counts as not set, but an empty token is refused.
+"""
 
 from collections.abc import Iterable
 from typing import Annotated, Literal, TypeVar
@@ -18,7 +21,7 @@ Device = Literal["auto", "cpu", "cuda"]
 class RoomSettings(BaseSettings):
     """What the settings classes have in common."""
 
-    model_config = SettingsConfigDict(env_prefix="REVIEWPULSE_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="REVIEWPULSE_", frozen=True, extra="forbid", env_ignore_empty=True)
 
 
 class KafkaSettings(RoomSettings):
@@ -113,7 +116,9 @@ class WorkerSettings(RoomSettings):
             description="name that a worker keeps over restarts, no two alike in a group; its partitions wait for it",
         ),
     ] = None
-    health_host: Annotated[str, Field(description="address that a worker tells its health on")] = "127.0.0.1"
+    health_host: Annotated[str, Field(min_length=1, description="address that a worker tells its health on")] = (
+        "127.0.0.1"
+    )
     health_port: Annotated[
         int, Field(ge=0, le=65535, description="port that a worker tells its health on, the second the next; 0: none")
     ] = 0
@@ -125,30 +130,39 @@ class WorkerSettings(RoomSettings):
 
 
 class AccessSettings(RoomSettings):
-    """Who may ask our HTTP servers, and how much of the dashboard."""
+    """Who may ask our HTTP servers."""
+
+    # Whoever sets a token wants closed servers: one that came out empty must not open them.
+    model_config = SettingsConfigDict(env_ignore_empty=False)
 
     token: Annotated[
         SecretStr | None, Field(description="what HTTP clients must know, 16 characters or more; never shown")
     ] = None
-    login_hours: Annotated[float, Field(gt=0, description="how long a browser stays logged in")] = 12.0
-    most_body_bytes: Annotated[int, Field(ge=1024, description="largest body of a request to the dashboard")] = 65_536
 
     @field_validator("token")
     @classmethod
     def _is_hard_to_guess(cls, token: SecretStr | None) -> SecretStr | None:
-        secret = "" if token is None else token.get_secret_value()
-        if token is not None and (len(secret) < 16 or not secret.isascii() or not secret.isprintable()):
+        if token is None:
+            return None
+        secret = token.get_secret_value()
+        if not secret:
+            raise ValueError("it is empty; write 16 or more characters, or leave it unset to let everyone in")
+        if len(secret) < 16 or not secret.isascii() or not secret.isprintable():
             raise ValueError("write 16 or more ASCII characters, for example those of 'openssl rand -hex 16'")
         return token
 
 
 class DashboardSettings(RoomSettings):
-    """What `reviewpulse dashboard` shows and where it listens."""
+    """What `reviewpulse dashboard` shows, where it listens, and how much it takes."""
 
-    host: Annotated[str, Field(description="address to listen on; loopback unless you say otherwise")] = "127.0.0.1"
+    host: Annotated[str, Field(min_length=1, description="address to listen on; loopback unless you say otherwise")] = (
+        "127.0.0.1"
+    )
     port: Annotated[int, Field(ge=0, le=65535, description="port to listen on; 0 takes a free one")] = 8050
     window_minutes: Annotated[float, Field(gt=0, le=1440, description="length of the rolling window")] = 15.0
     refresh_seconds: Annotated[float, Field(gt=0, description="how often the page asks for news")] = 1.0
+    login_hours: Annotated[float, Field(gt=0, description="how long a browser stays logged in")] = 12.0
+    most_body_bytes: Annotated[int, Field(ge=1024, description="largest body of a request to the dashboard")] = 65_536
 
 
 ROOMS: tuple[type[RoomSettings], ...] = (

@@ -1,7 +1,7 @@
 import pytest
 
 from reviewpulse.errors import SettingsError
-from reviewpulse.settings import DashboardSettings, KafkaSettings, load
+from reviewpulse.settings import ROOMS, AccessSettings, DashboardSettings, KafkaSettings, WorkerSettings, load
 
 
 def test_a_setting_comes_from_the_environment_and_an_option_wins(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -17,6 +17,31 @@ def test_an_unusable_value_names_its_variable(monkeypatch: pytest.MonkeyPatch) -
 
     with pytest.raises(SettingsError, match="REVIEWPULSE_PORT"):
         load(DashboardSettings)
+
+
+def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [name for room in ROOMS for name in room.model_fields if name != "token"]
+    defaults = [load(room) for room in ROOMS]
+    for name in names:
+        monkeypatch.setenv(f"REVIEWPULSE_{name.upper()}", "")
+
+    assert [load(room) for room in ROOMS] == defaults
+
+
+def test_an_empty_token_is_refused_because_whoever_sets_one_wants_closed_servers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("REVIEWPULSE_TOKEN", "")
+
+    with pytest.raises(SettingsError, match=r"REVIEWPULSE_TOKEN: .*it is empty"):
+        load(AccessSettings)
+
+
+def test_an_empty_host_is_not_every_address() -> None:
+    with pytest.raises(SettingsError, match="REVIEWPULSE_HOST"):
+        load(DashboardSettings, host="")
+    with pytest.raises(SettingsError, match="REVIEWPULSE_HEALTH_HOST"):
+        load(WorkerSettings, health_host="")
 
 
 @pytest.mark.parametrize("broker", ["", "localhost", "localhost:abc", "a:1,,b:2", "a:99999"])
