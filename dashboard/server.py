@@ -6,7 +6,6 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from ipaddress import ip_address
 from typing import Final
 
 import uvicorn
@@ -17,6 +16,7 @@ from starlette.types import ASGIApp
 from dashboard.headers import BodyLimit, SecurityHeaders, content_policy
 from dashboard.login import Gate
 from dashboard.page import build_app
+from reviewpulse.access import danger_of
 from reviewpulse.errors import ReviewpulseError
 from reviewpulse.settings import AccessSettings, DashboardSettings
 
@@ -34,7 +34,7 @@ def serve(settings: DashboardSettings, store_url: str, access: AccessSettings) -
     """
     with _listen(settings.host, settings.port) as listener:
         app = build_app(settings, store_url, has_login=access.token is not None)
-        if danger := danger_of(listener.getsockname()[0], access):
+        if danger := danger_of(listener.getsockname()[0], access.token, "the reviews"):
             log.warning("%s", danger)
         config = uvicorn.Config(
             guarded(app, settings, access.token),
@@ -46,19 +46,6 @@ def serve(settings: DashboardSettings, store_url: str, access: AccessSettings) -
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
         _Server(config).run(sockets=[listener])
-
-
-def danger_of(address: str, access: AccessSettings) -> str:
-    """Return what to warn of when listening on an IP address, or nothing.
-
-    >>> danger_of("0.0.0.0", AccessSettings(token=None))
-    'everyone who can reach 0.0.0.0 reads the reviews; set REVIEWPULSE_TOKEN, or listen on 127.0.0.1'
-    >>> danger_of("127.0.0.1", AccessSettings(token=None)), danger_of("0.0.0.0", AccessSettings(token="x" * 16))
-    ('', '')
-    """
-    if access.token is not None or ip_address(address).is_loopback:
-        return ""
-    return f"everyone who can reach {address} reads the reviews; set REVIEWPULSE_TOKEN, or listen on 127.0.0.1"
 
 
 def guarded(app: Dash, settings: DashboardSettings, token: SecretStr | None) -> ASGIApp:

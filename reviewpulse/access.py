@@ -1,6 +1,7 @@
 """Who may ask our HTTP servers: the one token, as clients send it."""
 
 import hmac
+from ipaddress import ip_address
 
 from pydantic import SecretStr
 
@@ -27,3 +28,16 @@ def is_token(guess: str, token: SecretStr) -> bool:
     return hmac.compare_digest(
         guess.encode(errors="surrogatepass"), token.get_secret_value().encode(errors="surrogatepass")
     )
+
+
+def danger_of(address: str, token: SecretStr | None, told: str) -> str:
+    """Return what to warn of when a server that tells something listens on an IP address, or nothing.
+
+    >>> danger_of("0.0.0.0", None, "the reviews")
+    'everyone who can reach 0.0.0.0 reads the reviews; set REVIEWPULSE_TOKEN, or listen on 127.0.0.1'
+    >>> danger_of("127.0.0.1", None, "the reviews"), danger_of("0.0.0.0", SecretStr("x" * 16), "the reviews")
+    ('', '')
+    """
+    if token is not None or ip_address(address).is_loopback:
+        return ""
+    return f"everyone who can reach {address} reads {told}; set REVIEWPULSE_TOKEN, or listen on 127.0.0.1"

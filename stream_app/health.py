@@ -10,7 +10,7 @@ from typing import Final
 from aiohttp import web
 from pydantic import SecretStr
 
-from reviewpulse.access import is_authorised
+from reviewpulse.access import danger_of, is_authorised
 from reviewpulse.errors import SettingsError
 from stream_app.pulse import Pulse
 
@@ -30,23 +30,26 @@ class HealthServer:
 
     def __init__(self, pulse: Pulse, host: str, port: int, token: SecretStr | None = None) -> None:
         self._app = health_app(pulse, token)
+        self._token = token
         self._host = host
         self._port = port
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="health server", daemon=True)
-        self._listening: Future[int] = Future()
+        self._listening: Future[tuple[str, int]] = Future()
 
     def start(self) -> int:
         """Listen and return the port; raises SettingsError when the address cannot be had."""
         self._thread.start()
         try:
-            port = self._listening.result()
+            address, port = self._listening.result()
         except OSError as exc:
             raise SettingsError(
                 f"cannot tell the worker's health at {self._host}:{self._port} ({exc.strerror or exc}); "
                 "set REVIEWPULSE_HEALTH_HOST and REVIEWPULSE_HEALTH_PORT to an address that is free, or the port to 0"
             ) from exc
         log.info("health at http://%s:%d/health/ready and /health/live", self._host, port)
+        if danger := danger_of(address, self._token, "the worker's health"):
+            log.warning("%s", danger)
         return port
 
     def stop(self) -> None:
@@ -64,7 +67,7 @@ class HealthServer:
         except OSError as exc:
             self._listening.set_exception(exc)
         else:
-            self._listening.set_result(runner.addresses[0][1])
+            self._listening.set_result(runner.addresses[0][:2])
             self._loop.run_forever()
         self._loop.run_until_complete(runner.cleanup())
         self._loop.close()
