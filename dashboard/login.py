@@ -16,6 +16,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from dashboard.origin import is_cross_site
 from reviewpulse.access import is_authorised, is_token
 
 LOGIN_PATH: Final = "/login"
@@ -81,10 +82,10 @@ class Gate:
 
     async def _answer(self, request: Request) -> Response | None:
         """Return what to say to a request, or None to let it through."""
-        if request.url.path == LOGIN_PATH and request.method == "POST":
-            return await self._log_in(request)
-        if request.url.path == LOGOUT_PATH and request.method == "POST":
-            return _log_out()
+        if request.method == "POST" and request.url.path in (LOGIN_PATH, LOGOUT_PATH):
+            if is_cross_site(request.headers):  # not counted: else any page could lock its visitor out
+                return PlainTextResponse("log in and out by this server's own page", 403)
+            return await self._log_in(request) if request.url.path == LOGIN_PATH else _log_out()
         if self._has_cookie(request):
             return RedirectResponse("/", 303) if request.url.path == LOGIN_PATH else None
         if "authorization" in request.headers:

@@ -6,7 +6,11 @@ import pytest
 from playwright.sync_api import Page
 
 CHROMIUM = shutil.which("chromium")
+NAME = "reviewpulse.test"
+"""This machine for the browser, which trusts it less than loopback."""
+
 ARGUMENTS = [
+    f"--host-resolver-rules=MAP {NAME} 127.0.0.1",
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, expect
 
 from tests.dashboard.servers import DashboardProcess
 from tests.dashboard.stores import Scored, StoreBuilder
-from tests.integration.browsers import SOON_MS, Watched, needs_chromium
+from tests.integration.browsers import NAME, SOON_MS, Watched, needs_chromium
 
 TOKEN = "a token of the tests"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -112,6 +112,19 @@ def test_wrong_tokens_are_limited_and_then_even_the_right_one_waits(client: http
     assert 0 < int(refused.headers["retry-after"]) <= 60
 
 
+ELSEWHERE = ({"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "http://evil.example"})
+
+
+@pytest.mark.parametrize("headers", ELSEWHERE)
+def test_forms_of_other_sites_neither_lock_out_nor_log_out(client: httpx.Client, headers: dict[str, str]) -> None:
+    for _ in range(11):
+        assert client.post("/login", data={"token": "wrong"}, headers=headers).status_code == 403
+    assert client.post("/login", data={"token": TOKEN}).status_code == 303
+
+    answer = client.post("/logout", headers=headers)
+    assert (answer.status_code, "set-cookie" in answer.headers) == (403, False)
+
+
 def test_a_body_beyond_the_limit_is_refused_with_and_without_a_stated_length(client: httpx.Client) -> None:
     too_much = b"x" * 65_537
     pieces = [b"x" * 1_000] * 70
@@ -125,7 +138,7 @@ def test_every_answer_carries_the_security_headers(client: httpx.Client) -> None
     for path, headers in (("/", BEARER), ("/", {}), ("/login", {}), ("/assets/page.css", BEARER)):
         answer = client.get(path, headers=headers)
         assert answer.headers["x-content-type-options"] == "nosniff"
-        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert answer.headers["referrer-policy"] == "same-origin"
         policy = dict(rule.split(" ", 1) for rule in answer.headers["content-security-policy"].split("; "))
         assert policy["frame-ancestors"] == "'none'"
         assert policy["default-src"] == "'none'"
@@ -139,7 +152,17 @@ def test_the_token_is_not_in_the_log(dashboard: DashboardProcess, client: httpx.
 
 
 @needs_chromium
-def test_a_browser_logs_in_lives_and_logs_out(browser: Browser, tmp_path: Path) -> None:
+def test_a_browser_logs_in_where_it_tells_the_origin_only(browser: Browser, dashboard: DashboardProcess) -> None:
+    page = browser.new_page()
+    page.goto(f"http://{NAME}:{dashboard.port}/login")
+    page.get_by_label("Token").fill(TOKEN)
+    page.get_by_role("button", name="Log in").click()
+    expect(page).to_have_url(f"http://{NAME}:{dashboard.port}/")
+    page.close()
+
+
+@needs_chromium
+def test_a_browser_logs_in_lives_lives_and_logs_out(browser: Browser, tmp_path: Path) -> None:
     store = StoreBuilder(tmp_path)
     store.add_reviews(store.add_source("t1"), [Scored(datetime.now(tz=UTC), 5, text="behind the gate")])
     process = DashboardProcess(store.url, REVIEWPULSE_TOKEN=TOKEN)
