@@ -43,6 +43,8 @@ def serve(settings: DashboardSettings, store_url: str, access: AccessSettings) -
             log_level="warning",
             access_log=False,
             lifespan="off",
+            proxy_headers=settings.trusted_proxies is not None,
+            forwarded_allow_ips=settings.trusted_proxies,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
         _Server(config).run(sockets=[listener])

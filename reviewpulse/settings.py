@@ -4,6 +4,7 @@ An empty variable counts as not set, but an empty token is refused.
 """
 
 from collections.abc import Iterable
+from ipaddress import ip_network
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -163,6 +164,22 @@ class DashboardSettings(RoomSettings):
     refresh_seconds: Annotated[float, Field(gt=0, description="how often the page asks for news")] = 1.0
     login_hours: Annotated[float, Field(gt=0, description="how long a browser stays logged in")] = 12.0
     most_body_bytes: Annotated[int, Field(ge=1024, description="largest body of a request to the dashboard")] = 65_536
+    trusted_proxies: Annotated[
+        str | None,
+        Field(
+            description="addresses or networks of proxies, by commas, whose X-Forwarded headers the dashboard believes"
+        ),
+    ] = None
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _is_networks(cls, proxies: str | None) -> str | None:
+        for proxy in proxies.split(",") if proxies else []:
+            try:
+                ip_network(proxy.strip())
+            except ValueError as exc:
+                raise ValueError(f"'{proxy}' is no address; write one such as 127.0.0.1, or 10.1.0.0/16") from exc
+        return proxies
 
 
 ROOMS: tuple[type[RoomSettings], ...] = (

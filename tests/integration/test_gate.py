@@ -72,10 +72,24 @@ def test_a_login_gives_a_cookie_that_scripts_and_other_sites_cannot_use_and_a_lo
     assert client.get("/_dash-layout").status_code == 401
 
 
-def test_a_login_behind_a_tls_proxy_gives_a_secure_cookie(client: httpx.Client) -> None:
-    proxied = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.9"}
-    with httpx.Client(base_url=client.base_url, headers=proxied) as proxy:  # from 127.0.0.1, which is believed
-        assert "secure" in proxy.post("/login", data={"token": TOKEN}).headers["set-cookie"].lower().split("; ")
+PROXIED = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.9"}
+
+
+@pytest.mark.parametrize("trusted", ["127.0.0.1", ""])
+def test_only_a_trusted_proxy_is_believed(tmp_path: Path, trusted: str) -> None:
+    settings = {"REVIEWPULSE_TOKEN": TOKEN, "REVIEWPULSE_TRUSTED_PROXIES": trusted}
+    process = DashboardProcess(f"sqlite:///{tmp_path / 'store.db'}", **settings)
+    try:
+        with httpx.Client(base_url=process.address, headers={"X-Forwarded-Proto": "https"}) as proxy:
+            cookie = proxy.post("/login", data={"token": TOKEN}).headers["set-cookie"].lower()
+            proxy.cookies.clear()
+            assert ("secure" in cookie.split("; ")) == bool(trusted)
+            for number in range(10):
+                proxy.get("/", headers={"Authorization": "Bearer wrong", "X-Forwarded-For": f"203.0.113.{number}"})
+            answer = proxy.get("/", headers=BEARER | {"X-Forwarded-For": "203.0.113.99"})
+            assert answer.status_code == (200 if trusted else 429)
+    finally:
+        process.kill()
 
 
 def test_a_cookie_that_was_not_signed_here_lets_nobody_in(client: httpx.Client) -> None:

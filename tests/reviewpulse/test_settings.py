@@ -50,6 +50,13 @@ def test_a_broker_that_is_no_address_is_refused_at_once(broker: str) -> None:
         load(KafkaSettings, broker=broker)
 
 
+@pytest.mark.parametrize("proxies", ["*", "proxy", "127.0.0.1,", "10.1.2.3/8"])
+def test_a_proxy_to_trust_is_an_address_or_a_network(proxies: str) -> None:
+    assert load(DashboardSettings, trusted_proxies="127.0.0.1, ::1,10.1.0.0/16").trusted_proxies is not None
+    with pytest.raises(SettingsError, match="REVIEWPULSE_TRUSTED_PROXIES"):
+        load(DashboardSettings, trusted_proxies=proxies)
+
+
 def test_a_password_is_not_in_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REVIEWPULSE_SASL_PASSWORD", "hush")
     monkeypatch.setenv("REVIEWPULSE_SECURITY_PROTOCOL", "SECRET")
