@@ -5,7 +5,6 @@ import hmac
 import html
 import math
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 from urllib.parse import parse_qs
@@ -18,15 +17,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dashboard.origin import is_cross_site
 from reviewpulse.access import is_authorised, is_token
+from reviewpulse.failures import Failures
 
 LOGIN_PATH: Final = "/login"
 LOGOUT_PATH: Final = "/logout"
 COOKIE: Final = "reviewpulse"
 
-FAILURES_PER_MINUTE: Final = 10
-"""Wrong tokens that one address may try in a minute."""
-
-_MOST_ADDRESSES: Final = 10_000  # of which failures are remembered
 _SIGNED: Final = b"let in"
 
 _PAGE: Final = """<!DOCTYPE html>
@@ -137,29 +133,6 @@ class Gate:
             return hmac.compare_digest(self._signer.unsign(cookie, max_age=math.ceil(self._login_seconds)), _SIGNED)
         except (BadSignature, ValueError):
             return False
-
-
-class Failures:
-    """Counts the wrong tokens of each address in the last minute."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._moments: dict[str, deque[float]] = {}
-
-    def note(self, address: str) -> None:
-        """Count a wrong token."""
-        moments = self._moments.pop(address, None) or deque(maxlen=FAILURES_PER_MINUTE)
-        moments.append(self._clock())
-        self._moments[address] = moments  # the dictionary is in order of the last failure
-        if len(self._moments) > _MOST_ADDRESSES:
-            del self._moments[next(iter(self._moments))]
-
-    def wait_seconds(self, address: str) -> int:
-        """Return how long an address has to wait for its next try, 0 if it may try now."""
-        moments = self._moments.get(address)
-        if moments is None or len(moments) < FAILURES_PER_MINUTE:
-            return 0
-        return max(0, math.ceil(moments[0] + 60 - self._clock()))
 
 
 def login_page(notice: str = "", status: int = 200) -> Response:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import Final
@@ -12,6 +13,7 @@ from pydantic import SecretStr
 
 from reviewpulse.access import danger_of, is_authorised
 from reviewpulse.errors import SettingsError
+from reviewpulse.failures import Failures
 from stream_app.pulse import Pulse
 
 log = logging.getLogger(__name__)
@@ -75,12 +77,18 @@ class HealthServer:
 
 def health_app(pulse: Pulse, token: SecretStr | None) -> web.Application:
     """Return the two pages as an aiohttp application."""
+    failures = Failures(time.monotonic)
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if is_authorised(request.headers.get("Authorization"), token):
+        header, address = request.headers.get("Authorization"), request.remote or ""
+        if wait_seconds := failures.wait_seconds(address) if header else 0:
+            return _refusal("too many wrong tokens", 429, {"Retry-After": str(wait_seconds)})
+        if is_authorised(header, token):
             return await handler(request)
-        return web.json_response({"error": "no or wrong token"}, status=401, headers={"WWW-Authenticate": "Bearer"})
+        if header:
+            failures.note(address)
+        return _refusal("no or wrong token", 401, {"WWW-Authenticate": "Bearer"})
 
     async def ready(_request: web.Request) -> web.StreamResponse:
         return _answer(pulse, pulse.unreadiness())
@@ -91,6 +99,10 @@ def health_app(pulse: Pulse, token: SecretStr | None) -> web.Application:
     app = web.Application(middlewares=[guard], client_max_size=MOST_BODY_BYTES)
     app.add_routes([web.get("/health/ready", ready), web.get("/health/live", live)])
     return app
+
+
+def _refusal(why: str, status: int, headers: dict[str, str]) -> web.StreamResponse:
+    return web.json_response({"error": why}, status=status, headers=headers)
 
 
 def _answer(pulse: Pulse, fault: str | None) -> web.StreamResponse:

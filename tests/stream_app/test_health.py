@@ -4,9 +4,11 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import httpx
 import pytest
 from pydantic import SecretStr
 
+from reviewpulse.failures import FAILURES_PER_MINUTE
 from stream_app.health import HealthServer
 from stream_app.pulse import Pulse
 
@@ -35,3 +37,17 @@ def test_listening_on_other_addresses_without_a_token_is_warned_of(
 
     warned = "everyone who can reach 0.0.0.0 reads the worker's health; set REVIEWPULSE_TOKEN, or listen on 127.0.0.1"
     assert caplog.messages == [warned] * is_warned_of
+
+
+def test_wrong_tokens_are_limited_and_asking_without_one_is_not_counted() -> None:
+    with listening(token=TOKEN) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+
+        def statuses(**headers: str) -> list[int]:
+            return [client.get("/health/live", headers=headers).status_code for _ in range(FAILURES_PER_MINUTE)]
+
+        right = {"Authorization": f"Bearer {TOKEN.get_secret_value()}"}
+        assert statuses() == [401] * FAILURES_PER_MINUTE
+        assert statuses(**right) == [200] * FAILURES_PER_MINUTE
+        assert statuses(Authorization="Bearer wrong") == [401] * FAILURES_PER_MINUTE
+        refused = client.get("/health/live", headers=right)
+        assert (refused.status_code, 0 < int(refused.headers["retry-after"]) <= 60) == (429, True)
