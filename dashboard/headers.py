@@ -1,11 +1,15 @@
-"""What browsers are told not to do with the page, and how large a request may be."""
+"""What browsers are told not to do with the page, and how large and how slow a request may be."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+BODY_SECONDS: Final = 10.0
+"""How long a client may take to send a body."""
 
 _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -54,24 +58,32 @@ class SecurityHeaders:
 
 
 class BodyLimit:
-    """Reads a request's body before the app does, and answers 413 when it is too large, however it is sent."""
+    """Reads a request's body before the app does; answers 413 when it is too large, however sent, 408 when too slow."""
 
-    def __init__(self, app: ASGIApp, most_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, most_body_bytes: int, body_seconds: float = BODY_SECONDS) -> None:
         self._app = app
         self._most_body_bytes = most_body_bytes
+        self._body_seconds = body_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = None if self._says_too_much(scope) else await self._read(receive)
-        if body is None:
-            too_large = PlainTextResponse(f"a body may have {self._most_body_bytes} bytes here", status_code=413)
-            too_large.headers["Connection"] = "close"
-            await too_large(scope, receive, send)
-            return
-        await self._app(scope, _replayed(body, receive), send)
+        body = await self._body(scope, receive)
+        if isinstance(body, Response):
+            await body(scope, receive, send)
+        else:
+            await self._app(scope, _replayed(body, receive), send)
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes | Response:
+        """Return the body, or what to answer instead of taking it."""
+        try:
+            async with asyncio.timeout(self._body_seconds):
+                body = None if self._says_too_much(scope) else await self._read(receive)
+        except TimeoutError:
+            return _refusal(f"a body may take {self._body_seconds:g} s here", 408)
+        return _refusal(f"a body may have {self._most_body_bytes} bytes here", 413) if body is None else body
 
     def _says_too_much(self, scope: Scope) -> bool:
         length = Headers(scope=scope).get("content-length", "0")
@@ -88,6 +100,10 @@ class BodyLimit:
             if len(body) > self._most_body_bytes:
                 return None
         return bytes(body)
+
+
+def _refusal(why: str, status: int) -> Response:
+    return PlainTextResponse(why, status, {"Connection": "close"})
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

@@ -22,6 +22,9 @@ from reviewpulse.settings import AccessSettings, DashboardSettings
 
 log = logging.getLogger(__name__)
 
+MOST_CONNECTIONS: Final = 500
+"""Connections at a time; each browser keeps one or two. More would use up the files that a process may open."""
+
 _GRACE_SECONDS: Final = 1
 _EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - recognised, not bound to
 
@@ -39,6 +42,7 @@ def serve(settings: DashboardSettings, store_url: str, access: AccessSettings) -
         config = uvicorn.Config(
             guarded(app, settings, access.token),
             http="h11",  # takes no more than 16 KiB of a request's head; httptools takes all that a client sends
+            limit_concurrency=MOST_CONNECTIONS,
             log_config=None,
             log_level="warning",
             access_log=False,

@@ -1,18 +1,20 @@
 """The server in its own process: address, signals, refusals, and what it never loads."""
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from dashboard.server import serve
+from dashboard.server import MOST_CONNECTIONS, serve
 from reviewpulse.errors import ReviewpulseError, StoreError
 from reviewpulse.settings import AccessSettings, DashboardSettings
 from tests.dashboard.servers import DashboardProcess
@@ -54,6 +56,18 @@ def test_a_request_head_that_does_not_end_is_cut_off(dashboard: DashboardProcess
     more = (b"X-More: " + b"x" * 8_000 + b"\r\n") * 4_000
     with socket.create_connection(("127.0.0.1", dashboard.port)) as client, pytest.raises(ConnectionError):
         client.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n" + more)
+
+
+def test_connections_beyond_the_limit_are_turned_away_until_others_leave(dashboard: DashboardProcess) -> None:
+    with contextlib.ExitStack() as held:
+        for _ in range(MOST_CONNECTIONS):
+            held.enter_context(socket.create_connection(("127.0.0.1", dashboard.port)))
+        with pytest.raises(urllib.error.HTTPError, match="503") as refused:
+            urllib.request.urlopen(dashboard.address)
+        refused.value.close()
+
+    with urllib.request.urlopen(dashboard.address) as response:
+        assert response.status == 200
 
 
 def test_a_taken_port_is_named_with_the_cure(tmp_path: Path) -> None:
