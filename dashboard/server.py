@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from dashboard.headers import BodyLimit, SecurityHeaders, content_policy
 from dashboard.login import Gate
 from dashboard.page import build_app
+from dashboard.patience import ImpatientProtocol
 from reviewpulse.access import danger_of
 from reviewpulse.errors import ReviewpulseError
 from reviewpulse.settings import AccessSettings, DashboardSettings
@@ -41,7 +42,7 @@ def serve(settings: DashboardSettings, store_url: str, access: AccessSettings) -
             log.warning("%s", danger)
         config = uvicorn.Config(
             guarded(app, settings, access.token),
-            http="h11",  # takes no more than 16 KiB of a request's head; httptools takes all that a client sends
+            http=ImpatientProtocol,
             limit_concurrency=MOST_CONNECTIONS,
             log_config=None,
             log_level="warning",
