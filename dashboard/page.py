@@ -107,9 +107,10 @@ def layout(settings: DashboardSettings, now: datetime, *, has_login: bool = Fals
     )
 
 
-def answer(reading: Reading | Asking, settings: DashboardSettings, now: datetime, ask: dict[str, Any]) -> Answer:
-    """Return all that the page shows of a reading, for the viewer who sent `ask` (see heartbeat.js)."""
-    zone = words.zone_of(ask.get("minutes_east"))
+def answer(reading: Reading | Asking, settings: DashboardSettings, now: datetime, ask: object) -> Answer:
+    """Return all that the page shows of a reading, for the viewer who sent `ask` (see heartbeat.js), if it is one."""
+    asked = ask if isinstance(ask, dict) else {}
+    zone = words.zone_of(asked.get("minutes_east"))
     snapshot = reading if isinstance(reading, Snapshot) else None
     window = snapshot.window if snapshot else window_at(now, settings.window_minutes * 60)
     buckets = snapshot.buckets if snapshot else ()
@@ -125,7 +126,7 @@ def answer(reading: Reading | Asking, settings: DashboardSettings, now: datetime
         "rate": rate_figure(buckets, window, zone),
         "newest": parts.newest_table(newest, now),
         "model": f"Model of the newest review: {newest[0].model}." if newest else words.NOTHING,
-        "news": {"n": ask.get("n"), "clock": words.clock(now, now, zone)},
+        "news": {"n": asked.get("n"), "clock": words.clock(now, now, zone)},
     }
 
 
@@ -206,7 +207,7 @@ def _add_callbacks(
     )
 
     @app.callback(output=_OUTPUTS, inputs={"ask": Input("ask", "data")}, prevent_initial_call=True)
-    async def refresh(ask: dict[str, Any]) -> Answer:
+    async def refresh(ask: object) -> Answer:
         now = datetime.now(tz=UTC)
         return answer(await read(now), settings, now, ask)
 

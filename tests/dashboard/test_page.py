@@ -103,6 +103,11 @@ def test_a_nonsense_zone_is_utc(nonsense: object) -> None:
     assert answer(Asking(), SETTINGS, NOW, {"n": 1, "minutes_east": nonsense})["news"]["clock"] == "12:00:00"
 
 
+@pytest.mark.parametrize("nonsense", [None, "1", 1, [1]])
+def test_an_ask_that_is_no_object_is_none(nonsense: object) -> None:
+    assert answer(Asking(), SETTINGS, NOW, nonsense)["news"] == {"n": None, "clock": "12:00:00"}
+
+
 def test_a_missing_store_is_said_in_words_and_the_figures_keep_their_axes() -> None:
     given = answer(Missing("/data/store.db"), SETTINGS, NOW, {"n": 1})
 
