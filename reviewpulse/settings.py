@@ -148,6 +148,8 @@ class AccessSettings(RoomSettings):
         secret = token.get_secret_value()
         if not secret:
             raise ValueError("it is empty; write 16 or more characters, or leave it unset to let everyone in")
+        if secret != secret.strip():
+            raise ValueError("it begins or ends with a blank, which headers and the login lose; take it away")
         if len(secret) < 16 or not secret.isascii() or not secret.isprintable():
             raise ValueError("write 16 or more ASCII characters, for example those of 'openssl rand -hex 16'")
         return token

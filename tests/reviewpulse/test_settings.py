@@ -37,6 +37,12 @@ def test_an_empty_token_is_refused_because_whoever_sets_one_wants_closed_servers
         load(AccessSettings)
 
 
+@pytest.mark.parametrize("token", [" a token of the tests", "a token of the tests ", "a token of the tests\n"])
+def test_a_token_with_a_blank_at_an_end_is_refused_because_nobody_could_show_it(token: str) -> None:
+    with pytest.raises(SettingsError, match=r"REVIEWPULSE_TOKEN: .*begins or ends with a blank"):
+        load(AccessSettings, token=token)
+
+
 def test_an_empty_host_is_not_every_address() -> None:
     with pytest.raises(SettingsError, match="REVIEWPULSE_HOST"):
         load(DashboardSettings, host="")
