@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 
 from dashboard.headers import BodyLimit, SecurityHeaders, content_policy
 from dashboard.login import Gate
+from dashboard.names import OwnNames
 from dashboard.page import build_app
 from dashboard.patience import ImpatientProtocol
 from reviewpulse.access import danger_of
@@ -56,11 +57,10 @@ def serve(settings: DashboardSettings, store_url: str, access: AccessSettings) -
 
 
 def guarded(app: Dash, settings: DashboardSettings, token: SecretStr | None) -> ASGIApp:
-    """Return the dashboard behind its login, where there is a token, and with its limits and headers."""
+    """Return the dashboard behind its login, without a token under its own names alone, with its limits and headers."""
     policy = content_policy(app.csp_hashes())
     server: ASGIApp = app.server
-    if token is not None:
-        server = Gate(server, token, settings.login_hours * 3600)
+    server = OwnNames(server, settings.host) if token is None else Gate(server, token, settings.login_hours * 3600)
     return SecurityHeaders(BodyLimit(server, settings.most_body_bytes), policy)
 
 

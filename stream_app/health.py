@@ -11,7 +11,7 @@ from typing import Final
 from aiohttp import web
 from pydantic import SecretStr
 
-from reviewpulse.access import danger_of, is_authorised
+from reviewpulse.access import FOREIGN_NAME, danger_of, is_authorised, is_own_name
 from reviewpulse.errors import SettingsError
 from reviewpulse.failures import Failures
 from stream_app.pulse import Pulse
@@ -31,7 +31,7 @@ class HealthServer:
     """
 
     def __init__(self, pulse: Pulse, host: str, port: int, token: SecretStr | None = None) -> None:
-        self._app = health_app(pulse, token)
+        self._app = health_app(pulse, host, token)
         self._token = token
         self._host = host
         self._port = port
@@ -75,12 +75,14 @@ class HealthServer:
         self._loop.close()
 
 
-def health_app(pulse: Pulse, token: SecretStr | None) -> web.Application:
-    """Return the two pages as an aiohttp application."""
+def health_app(pulse: Pulse, host: str, token: SecretStr | None) -> web.Application:
+    """Return the two pages as an aiohttp application that listens on a host."""
     failures = Failures(time.monotonic)
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if token is None and not is_own_name(request.headers.get("Host"), host):
+            return _refusal(FOREIGN_NAME, 421, {})
         header, address = request.headers.get("Authorization"), request.remote or ""
         if wait_seconds := failures.wait_seconds(address) if header else 0:
             return _refusal("too many wrong tokens", 429, {"Retry-After": str(wait_seconds)})

@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from dashboard.server import MOST_CONNECTIONS, serve
@@ -50,6 +51,17 @@ def test_its_process_has_no_child_that_could_outlive_it(dashboard: DashboardProc
     children = Path(f"/proc/{dashboard.process.pid}/task/{dashboard.process.pid}/children").read_text()
 
     assert children == ""
+
+
+def test_without_a_token_no_page_of_another_site_is_answered_whatever_its_name_resolves_to(
+    dashboard: DashboardProcess,
+) -> None:
+    for path in ("/", "/_dash-layout", "/assets/page.css"):
+        answer = httpx.get(dashboard.address + path, headers={"Host": f"evil.example:{dashboard.port}"})
+        assert (answer.status_code, "REVIEWPULSE_TOKEN" in answer.text) == (421, True), path
+    for host in ("127.0.0.1", "localhost", "LOCALHOST", "[::1]", "192.0.2.7"):
+        headers = {"Host": f"{host}:{dashboard.port}"}
+        assert httpx.get(f"{dashboard.address}/", headers=headers).status_code == 200, host
 
 
 def test_a_request_head_that_does_not_end_is_cut_off(dashboard: DashboardProcess) -> None:

@@ -51,3 +51,15 @@ def test_wrong_tokens_are_limited_and_asking_without_one_is_not_counted() -> Non
         assert statuses(Authorization="Bearer wrong") == [401] * FAILURES_PER_MINUTE
         refused = client.get("/health/live", headers=right)
         assert (refused.status_code, 0 < int(refused.headers["retry-after"]) <= 60) == (429, True)
+
+
+def test_without_a_token_it_is_told_to_nobody_who_calls_by_a_foreign_name() -> None:
+    foreign = {"Host": "evil.example"}
+    with listening() as port:
+        address = f"http://127.0.0.1:{port}/health/live"
+        assert httpx.get(address).status_code == httpx.get(f"http://localhost:{port}/health/live").status_code == 200
+        answer = httpx.get(address, headers=foreign)
+        assert (answer.status_code, "REVIEWPULSE_TOKEN" in answer.text) == (421, True)
+    with listening(token=TOKEN) as port:
+        right = {"Authorization": f"Bearer {TOKEN.get_secret_value()}"}
+        assert httpx.get(f"http://127.0.0.1:{port}/health/live", headers=foreign | right).status_code == 200
