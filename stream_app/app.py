@@ -17,13 +17,20 @@ from faust.types import TP, EventT, StreamT
 from faust.types.tuples import ConsumerMessage
 
 from reviewpulse.entrance import ssl_context
+from reviewpulse.errors import BrokerError
 from reviewpulse.settings import KafkaSettings, WorkerSettings
-from stream_app.batch import Message
+from stream_app.batch import Message, portions
 from stream_app.membership import client_id
 from stream_app.steps import OnStep, Step, unwatched
 
 PUBLISH_SECONDS: Final = 20.0
 """How long Kafka may take to confirm one attempt at publishing a batch."""
+
+BATCH_BYTES: Final = 8_000_000
+"""Of the records that are scored, published and stored at once: Kafka can confirm so much within PUBLISH_SECONDS."""
+
+SEEK_SECONDS: Final = 80.0
+"""How long it may take to find out where to read on: after 90 s Faust would never read again, and not say so."""
 
 MOST_BYTES: Final = 100_000_000
 """Of one record: the broker's own limit is the one that counts."""
@@ -44,9 +51,12 @@ class StoreConsumer(driver.Consumer):
 
     taken: dict[int, int]
     """By partition, the offset after the last record that was handed to the agent since the positions were set."""
-    fresh: weakref.WeakSet[ConsumerMessage]
-    """The records read since the positions were set: all others are read again. (The group's generation does not tell
-    them apart: it stays when a member with a lasting name comes back.)"""
+    sought: Mapping[int, int]
+    """The positions that were set, by partition; 0 where none is named."""
+    follows: weakref.WeakKeyDictionary[ConsumerMessage, int]
+    """The records read since the positions were set, each with the offset that reading was at before: all others are
+    read again. (The group's generation does not tell them apart: it stays when a member with a lasting name comes
+    back.)"""
     member_id = ""
     """What the group calls this process since partitions were last given to it."""
     is_revoked = False
@@ -57,7 +67,10 @@ class StoreConsumer(driver.Consumer):
     def on_init(self) -> None:
         """Begin with nothing taken."""
         super().on_init()
-        self.taken, self.fresh = {}, weakref.WeakSet()
+        self._begin({})
+
+    def _begin(self, positions: Mapping[int, int]) -> None:
+        self.sought, self.taken, self.follows = positions, {}, weakref.WeakKeyDictionary()
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Give up partitions once the batch in flight is in its sinks; nothing of a later one is begun."""
@@ -74,17 +87,25 @@ class StoreConsumer(driver.Consumer):
         self.is_settled = self.is_settled or not assigned
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:  # noqa: ANN401
-        self.taken[tp.partition] = record.offset + 1
         message = super()._to_message(tp, record)
-        self.fresh.add(message)
+        self.follows[message] = self.taken.get(tp.partition, self.sought.get(tp.partition, 0))
+        self.taken[tp.partition] = record.offset + 1
         return message
 
     async def perform_seek(self) -> None:
         """Put every assigned partition to its next offset in the store, or to its start."""
+        try:
+            async with asyncio.timeout(SEEK_SECONDS):
+                await self._seek_to_store()
+        except TimeoutError as exc:
+            error = BrokerError(f"it took more than {SEEK_SECONDS:g} s to find out where to read on; start again")
+            cast(ScoringApp, self.app).on_failure(error)
+            raise error from exc
+
+    async def _seek_to_store(self) -> None:
         await super().perform_seek()
-        app = cast(ScoringApp, self.app)
-        positions = await app.resume()
-        self.taken, self.fresh = {}, weakref.WeakSet()
+        positions = await cast(ScoringApp, self.app).resume()
+        self._begin(positions)
         for tp in self.assignment():
             offset = positions.get(tp.partition, 0)
             await self.seek(tp, offset)
@@ -136,7 +157,7 @@ class ScoringApp(faust.App):
         self.settle = settle
         self.transport = StoreTransport(self.conf.broker_consumer, self, loop=self.loop)
         self._process = process
-        self._on_failure = on_failure
+        self.on_failure = on_failure
         self._on_step = on_step
         self._worker = worker
         topic = self.topic(kafka.reviews_topic, key_serializer="raw", value_serializer="raw", value_type=bytes)
@@ -181,29 +202,33 @@ class ScoringApp(faust.App):
     def _is_ours(self, event: EventT[bytes]) -> bool:
         """Return whether a record was read since the last rebalance; all others are read again, here or elsewhere."""
         consumer = cast(StoreConsumer, self.consumer)
-        return not consumer.is_revoked and event.message in consumer.fresh
+        return not consumer.is_revoked and event.message in consumer.follows
 
     async def _score(self, stream: StreamT[bytes]) -> None:
         try:
             await self._score_batches(cast(Stream[bytes], stream))
         except Exception as exc:  # noqa: BLE001  # Faust would start the agent anew without the messages it had taken
-            self._on_failure(exc)
+            self.on_failure(exc)
             await asyncio.Event().wait()
 
     async def _score_batches(self, stream: Stream[bytes]) -> None:
         # noack_take: take() acks in a `finally`, so a batch whose handler raised would be lost.
         async for batch in stream.noack_take(self._worker.batch_reviews, self._worker.batch_seconds):
-            events = [event for event in cast(Sequence[EventT[bytes]], batch) if self._is_ours(event)]
-            if not events:
-                continue
-            await self._process([_message(event) for event in events])
-            for event in events:
-                await stream.ack(event)
-            self._on_step(Step.acknowledged)
+            events = cast(Sequence[EventT[bytes]], batch)
+            for part in portions([len(event.value or b"") for event in events], BATCH_BYTES):
+                await self._score_part(stream, [event for event in events[part] if self._is_ours(event)])
 
+    async def _score_part(self, stream: Stream[bytes], events: Sequence[EventT[bytes]]) -> None:
+        if not events:
+            return
+        await self._process([self._message(event) for event in events])
+        for event in events:
+            await stream.ack(event)
+        self._on_step(Step.acknowledged)
 
-def _message(event: EventT[bytes]) -> Message:
-    return Message(event.message.partition, event.message.offset, event.message.value)
+    def _message(self, event: EventT[bytes]) -> Message:
+        message, consumer = cast(ConsumerMessage, event.message), cast(StoreConsumer, self.consumer)
+        return Message(message.partition, message.offset, message.value, consumer.follows[message])
 
 
 def _options(kafka: KafkaSettings, worker: WorkerSettings) -> dict[str, Any]:
@@ -223,6 +248,8 @@ def _options(kafka: KafkaSettings, worker: WorkerSettings) -> dict[str, Any]:
         # Else Faust waits, at a stop, for messages that the agent has no wish to begin; the worker itself
         # waits for the batch in flight.
         "stream_wait_empty": False,
+        # Records that wait beside the batch in flight: they may be large, and Faust would keep 4,096.
+        "stream_buffer_maxsize": worker.batch_reviews,
         # Else Faust commits inside its reading loop after so many records, and a commit that outlasts a rebalance would
         # put the loop's idea of where it reads back to what it was.
         "broker_commit_every": 2**31,

@@ -26,7 +26,7 @@ from reviewpulse.labels import LABELS
 from reviewpulse.records import Origin, Rejected, Review, ScoredReview, Source, TextLimit, scored
 from reviewpulse.settings import KafkaSettings
 from reviewpulse.text import model_text
-from stream_app.batch import Message, Outcome, decode_batch, unseen
+from stream_app.batch import Message, Outcome, decode_batch, first_hole, unseen
 from stream_app.outages import Outages
 from stream_app.sifting import sift
 from stream_app.steps import OnStep, Step, unwatched
@@ -113,10 +113,11 @@ class Pipeline:
 
         A message that the store has is passed over. Outages are retried in place for
         retry_seconds, then raised. Raises SourceChangedError when the topic was made anew meanwhile, and BrokerError
-        when a partition has lost records that the store knows.
+        when a partition has lost records that the store knows, or the Kafka client has passed over some.
         """
         async with self.idle:
             self._refuse_shortened(messages, high_watermarks)
+            self._refuse_holes(messages)
             fresh = unseen(messages, self._next_offsets)
             if not fresh:
                 return
@@ -161,6 +162,14 @@ class Pipeline:
                     f"up to {stored}: Kafka has lost records of it, and new ones would be taken for those; keep what "
                     "the topic holds, delete it and make it again, then the worker reads it from its start"
                 )
+
+    def _refuse_holes(self, messages: Sequence[Message]) -> None:
+        """Raise BrokerError when records were read and not handed over: they would count as stored."""
+        if hole := first_hole(messages, self._next_offsets):
+            raise BrokerError(
+                f"the Kafka client passed over records of partition {hole.partition} that lie before {hole.follows}; "
+                "nothing is lost: start the worker again, it reads on where the store ends"
+            )
 
     async def _check_source(self) -> Source:
         """Return the source, registered in the store; raises SourceChangedError when it is another than before."""

@@ -44,9 +44,6 @@ SETTLE_SECONDS: Final = REBALANCE_SECONDS / 2
 BEAT_SECONDS: Final = 0.5
 """How often the event loop shows that it runs."""
 
-RESUME_SECONDS: Final = 80.0
-"""How long it may take to look up where to read on: after 90 s Faust would never read again, and not say so."""
-
 PROGRESS_SECONDS: Final = 1.0
 """How often the store is told how far the topic reaches."""
 
@@ -219,12 +216,7 @@ class _Run:
 
     async def _resume(self) -> Mapping[int, int]:
         try:
-            async with asyncio.timeout(RESUME_SECONDS):
-                return await self._pipeline.resume()
-        except TimeoutError as exc:
-            error = BrokerError(f"it took more than {RESUME_SECONDS:g} s to find out where to read on; start again")
-            self._end(error)
-            raise error from exc
+            return await self._pipeline.resume()
         except Exception as exc:
             self._end(exc)
             raise

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from producer.sample import sample_path
@@ -218,3 +219,20 @@ def test_a_worker_told_to_stop_in_the_middle_stops_at_once_and_the_next_goes_on(
 
     event_ids = [headers["event_id"] for _, headers in desk.records(desk.kafka.predictions_topic)]
     assert (len(event_ids), len(set(event_ids))) == (2_000, 2_000)
+
+
+def test_large_records_that_wait_in_the_topic_do_not_fill_the_memory(desk: Desk) -> None:
+    record = b'{"text": "%s"}' % (b"long " * 180_000)  # 0.9 MB
+    worker = desk.start_stub(STUB_SECONDS="0.3", REVIEWPULSE_BATCH_REVIEWS="16")
+    process = psutil.Process(worker.pid)
+    wait_until(lambda: desk.is_reading(worker), "the worker reads")
+    before, most = process.memory_info().rss, 0
+    desk.send(*[record] * 240, spread=True)
+
+    def is_done() -> bool:
+        nonlocal most
+        most = max(most, process.memory_info().rss)
+        return desk.count("predictions") >= 240
+
+    wait_until(is_done, "240 rows")
+    assert (most - before) / 1e6 < 120, "216 MB waited in the topic"

@@ -185,6 +185,16 @@ def test_reviews_that_make_the_model_fail_are_rejected_and_the_others_of_their_b
     assert (bench.count(predictions), bench.count(rejections)) == (5, 2)
 
 
+def test_records_that_were_read_and_never_handed_over_end_the_worker(bench: Bench) -> None:
+    first = [Message(0, at, review_bytes("5"), follows=at) for at in range(3)]
+    behind_a_marker = Message(0, 4, review_bytes("5"), follows=3)
+
+    with pytest.raises(BrokerError, match="passed over records of partition 0 that lie before 10"):
+        run(bench.pipeline(), first, [behind_a_marker], [Message(0, 10, review_bytes("5"), follows=10)])
+
+    assert bench.offsets(predictions) == [0, 1, 2, 4]
+
+
 def test_a_review_whose_probabilities_are_no_numbers_is_rejected_and_the_others_are_scored(bench: Bench) -> None:
     bench.model.vapour = "vapour"
     run(bench.pipeline(), [Message(0, at, review_bytes(text)) for at, text in enumerate(["1", "vapour", "3"])])
