@@ -83,16 +83,23 @@ def prune_chunk(
 class Pruner:
     """Keeps a store pruned, in a thread of its own, for as long as the block lasts that it is used in.
 
-    A round that fails is told of, once, and tried again later: deliveries do not depend on it.
+    A round that fails is told of, once, and tried again later: deliveries do not depend on it. A clock that jumps ahead
+    deletes nothing: time goes on from the start by the monotonic clock, unless the wall clock is behind that.
     """
 
     def __init__(
-        self, engine: sa.Engine, keep_days: float, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        engine: sa.Engine,
+        keep_days: float,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Prune rows older than keep_days; 0 keeps everything."""
         self._engine = engine
         self._keep = timedelta(days=keep_days)
         self._now = now
+        self._monotonic = monotonic
+        self._started = now() - timedelta(seconds=monotonic())
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pruner", daemon=True)
         self._is_failing = False
@@ -117,7 +124,7 @@ class Pruner:
 
     def _prune(self) -> None:
         try:
-            rows = prune(self._engine, self._now() - self._keep, self._is_over.wait)
+            rows = prune(self._engine, self._steady_now() - self._keep, self._is_over.wait)
         except StoreError as exc:
             if not self._is_failing:
                 log.warning("old rows stay until it works again: %s", exc)
@@ -125,6 +132,9 @@ class Pruner:
             return
         self._is_failing = False
         log.debug("pruned %d rows", rows)
+
+    def _steady_now(self) -> datetime:
+        return min(self._now(), self._started + timedelta(seconds=self._monotonic()))
 
 
 def _partitions(engine: sa.Engine) -> list[tuple[int, int]]:

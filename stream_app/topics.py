@@ -5,8 +5,9 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
-from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka.errors import InvalidTimestampError, MessageSizeTooLargeError
 
+from reviewpulse.errors import BrokerError
 from reviewpulse.records import Origin, Rejected
 from reviewpulse.settings import KafkaSettings
 from stream_app.batch import Outcome
@@ -27,7 +28,8 @@ class Sender(Protocol):
 async def publish(outcome: Outcome, send: Sender, kafka: KafkaSettings, on_sent: Callable[[], None]) -> None:
     """Publish a batch and return once Kafka has every record of it; raises what the producer raises.
 
-    on_sent is called when the producer has the predictions and Kafka need not have them yet.
+    on_sent is called when the producer has the predictions and Kafka need not have them yet. Raises
+    BrokerError when this machine's clock is so far ahead that Kafka refuses its records.
     """
     deliveries = [
         await send(
@@ -37,7 +39,10 @@ async def publish(outcome: Outcome, send: Sender, kafka: KafkaSettings, on_sent:
     ]
     on_sent()
     rejections = [_publish_rejection(origin, record, send, kafka) for origin, record in outcome.rejected]
-    await asyncio.gather(*deliveries, *rejections)
+    try:
+        await asyncio.gather(*deliveries, *rejections)
+    except InvalidTimestampError as exc:
+        raise BrokerError("Kafka refuses records of this machine's time: its clock is ahead; set it right") from exc
 
 
 async def _publish_rejection(origin: Origin, record: Rejected, send: Sender, kafka: KafkaSettings) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Sequence
 
 import numpy as np
-from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka.errors import InvalidTimestampError, MessageSizeTooLargeError
 
 from reviewpulse.card import Card
 from reviewpulse.decision import Predictions
@@ -61,6 +61,8 @@ class ListSender:
         self.is_silent = False
         """Whether deliveries are never confirmed."""
         self.most_bytes = 1_000_000
+        self.is_behind = False
+        """Whether the broker's clock is, by more than it lets pass."""
 
     async def __call__(
         self, topic: str, key: bytes, value: bytes | None, headers: list[tuple[str, bytes]]
@@ -72,6 +74,8 @@ class ListSender:
         delivery: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         if len(value or b"") > self.most_bytes:
             delivery.set_exception(MessageSizeTooLargeError())
+        elif self.is_behind:
+            delivery.set_exception(InvalidTimestampError())
         elif not self.is_silent:
             self.sent.append((topic, key, value, headers))
             delivery.set_result(None)

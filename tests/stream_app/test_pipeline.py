@@ -150,6 +150,14 @@ def test_nothing_is_stored_before_it_is_published(bench: Bench) -> None:
     assert bench.count(predictions) == 0
 
 
+def test_a_clock_ahead_of_kafkas_is_named(bench: Bench) -> None:
+    bench.sender.is_behind = True
+    with pytest.raises(BrokerError, match="clock is ahead"):
+        run(bench.pipeline(retry_seconds=0.2), [Message(0, 0, review_bytes("5"))])
+
+    assert bench.count(predictions) == 0
+
+
 def test_an_outage_is_retried_in_place_until_it_is_over(bench: Bench) -> None:
     bench.sender.failures = 2
     run(bench.pipeline(), [Message(0, 0, review_bytes("5"))])

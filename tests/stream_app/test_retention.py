@@ -214,3 +214,12 @@ def test_a_pruner_that_cannot_prune_says_so_once_and_goes_on_when_it_can(
 def test_without_a_time_to_keep_nothing_is_pruned(engine: sa.Engine) -> None:
     with Pruner(engine, keep_days=0):
         assert "pruner" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_a_clock_that_jumps_ahead_deletes_nothing(engine: sa.Engine, number: int) -> None:
+    wall = [NOW - DAY, NOW + 300 * DAY]
+    pruner = Pruner(engine, keep_days=1.5, now=lambda: wall.pop(0), monotonic=lambda: 0.0)
+
+    pruner._prune()
+
+    assert kept_from(engine) == {0: 0, 1: 0}
