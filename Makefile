@@ -26,7 +26,7 @@ demo: setup  ## broker, worker, dashboard and a replay on this machine; REVIEWS=
 
 test: setup  ## the whole suite; KAFKA_HOME=folder of an Apache Kafka distribution runs it on that broker as well
 	@command -v chromium >/dev/null || scripts/debian-packages.sh || echo 'no chromium: the browser tests will be skipped'
-	@KAFKA_HOME="$(KAFKA_HOME)" $(RUN)/pytest
+	@KAFKA_HOME="$(KAFKA_HOME)" $(RUN)/pytest --numprocesses=2 --dist=worksteal
 
 check: setup  ## format, lint, types, floors
 	@$(RUN)/ruff format --check .
