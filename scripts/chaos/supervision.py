@@ -18,6 +18,7 @@ WORKER_SETTINGS = {
     "REVIEWPULSE_RETRY_SECONDS": "300",
 }
 DRAIN_SECONDS = 300.0
+VERIFY_SECONDS = 1_800.0
 
 
 def start_worker(desk: Desk, name: str = "0", **settings: str) -> subprocess.Popen[bytes]:
@@ -81,7 +82,8 @@ def drained(desk: Desk) -> dict[str, Any]:
             break
         time.sleep(0.5)
     stop_worker(desk, worker)
-    _, output = desk.run("verify", "--complete", "--json")
-    (line,) = [line for line in output.splitlines() if line.startswith("{")]
+    verify = desk.start("verify", "--complete", "--json")
+    verify.wait(VERIFY_SECONDS)
+    (line,) = [line for line in desk.output_of(verify).splitlines() if line.startswith("{")]
     verdict: dict[str, Any] = json.loads(line)
     return verdict

@@ -200,14 +200,14 @@ def test_records_that_were_read_and_never_handed_over_end_the_worker(bench: Benc
     with pytest.raises(BrokerError, match="passed over records of partition 0 that lie before 10"):
         run(bench.pipeline(), first, [behind_a_marker], [Message(0, 10, review_bytes("5"), follows=10)])
 
-    assert bench.offsets(predictions) == [0, 1, 2, 4]
+    assert bench.places(predictions) == [(0, 0), (0, 1), (0, 2), (0, 4)]
 
 
 def test_a_review_whose_probabilities_are_no_numbers_is_rejected_and_the_others_are_scored(bench: Bench) -> None:
     bench.model.vapour = "vapour"
     run(bench.pipeline(), [Message(0, at, review_bytes(text)) for at, text in enumerate(["1", "vapour", "3"])])
 
-    assert (bench.offsets(predictions), bench.offsets(rejections)) == ([0, 2], [1])
+    assert (bench.places(predictions), bench.places(rejections)) == ([(0, 0), (0, 2)], [(0, 1)])
     assert [len(batch) for batch in bench.model.batches] == [3, 1], "found at once, not by halving"
     (reason,) = [dict(headers)["reason"] for topic, _, _, headers in bench.sender.sent if topic == "reviews.rejected"]
     assert b"no numbers" in reason
