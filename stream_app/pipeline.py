@@ -137,6 +137,11 @@ class Pipeline:
         """By partition, the offset after the last record that is in the store."""
         return self._next_offsets
 
+    @property
+    def has_model(self) -> bool:
+        """Whether the model is loaded, or has failed to load."""
+        return self._model.done()
+
     async def settle(self) -> None:
         """Wait until no batch is in flight."""
         async with self.idle:

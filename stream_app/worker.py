@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import signal
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -23,11 +22,12 @@ from stream_app.batch import Message
 from stream_app.health import HealthServer
 from stream_app.membership import check_name
 from stream_app.outages import Outages
-from stream_app.pipeline import OUTAGES, Model, Pipeline, Sinks
-from stream_app.pulse import Beat, Pulse, waiting
+from stream_app.pipeline import Model, Pipeline, Sinks
+from stream_app.pulse import Pulse
 from stream_app.retention import Pruner
 from stream_app.steps import OnStep, unwatched
 from stream_app.store import PredictionStore
+from stream_app.vitals import Vitals
 from stream_app.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -40,12 +40,6 @@ STOP_SECONDS: Final = 10.0
 
 SETTLE_SECONDS: Final = REBALANCE_SECONDS / 2
 """How long a rebalance waits for the batch in flight."""
-
-BEAT_SECONDS: Final = 0.5
-"""How often the event loop shows that it runs."""
-
-PROGRESS_SECONDS: Final = 1.0
-"""How often the store is told how far the topic reaches."""
 
 
 def load_model(worker: WorkerSettings) -> Model:
@@ -110,7 +104,6 @@ class _Run:
         self._outages = outages
         self._pulse = Pulse(worker.stall_seconds, worker.retry_seconds, lambda: outages.seconds)
         self._health = HealthServer(self._pulse, worker.health_host, worker.health_port, token)
-        self._ends: Mapping[int, int] = {}
         self._kafka = kafka
         self._worker = worker
         self._model = model
@@ -173,9 +166,11 @@ class _Run:
 
     async def _until_over(self) -> None:
         starting = asyncio.ensure_future(self._app.start())
-        beating = asyncio.ensure_future(self._beat())
-        beating.add_done_callback(self._beat_ended)
-        ticking = asyncio.ensure_future(self._tick())  # from the start: joining the group may wait for ever
+        vitals = Vitals(
+            self._app, self._pipeline, self._pulse, self._outages, self._ends_of, self._worker.retry_seconds
+        )
+        living = asyncio.ensure_future(vitals.run())  # from the start: joining the group may wait for ever
+        living.add_done_callback(self._life_ended)
         try:
             await asyncio.wait([starting, self._over], return_when=asyncio.FIRST_COMPLETED)
             if not self._over.done():
@@ -183,8 +178,7 @@ class _Run:
                 log.info("reading topic %s at %s", self._kafka.reviews_topic, self._kafka.broker)
                 await self._app.wait(asyncio.shield(self._over))  # the app cancels what it is given when it crashes
         finally:
-            beating.cancel()
-            ticking.cancel()
+            living.cancel()
             starting.cancel()
         if not self._over.done():
             raise BrokerError(f"the Kafka client gave up: {self._app.crash_reason!r}; start the worker again")
@@ -249,55 +243,12 @@ class _Run:
             self._end(exc)
             await asyncio.Event().wait()  # to return would be to join again, and to push the other one out
 
-    async def _beat(self) -> None:
-        """Show that the event loop runs, and what there is to do; waits for nothing else."""
-        while True:
-            partitions = self._app.partitions()
-            fetched, taken = self._app.read_so_far() if partitions else ({}, {})
-            ends = {partition: self._ends.get(partition, 0) for partition in partitions}
-            ends |= {part: max(end, ends.get(part, 0)) for part, end in self._app.high_watermarks().items()}
-            self._pulse.beat(
-                Beat(
-                    len(partitions),
-                    waiting(ends, fetched, taken, self._pipeline.next_offsets) if partitions else 0,
-                    has_model=self._model.done(),
-                    is_rebalancing=not self._app.is_settled,
-                )
-            )
-            await asyncio.sleep(BEAT_SECONDS)
+    async def _ends_of(self, partitions: Sequence[int]) -> Mapping[int, int]:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._source.ends, partitions)
 
-    def _beat_ended(self, beating: asyncio.Future[None]) -> None:
-        if not beating.cancelled():
-            self._end(beating.exception())
-
-    async def _tick(self) -> None:
-        """Keep the store's lag fresh, notice a topic made anew, and end an outage that lasts too long."""
-        failing_since: float | None = None
-        while True:
-            await asyncio.sleep(PROGRESS_SECONDS)
-            try:
-                await self._look_up_ends()
-                await self._pipeline.note_progress(self._app.high_watermarks())
-            except OUTAGES as exc:
-                self._outages.fails("the progress", exc)
-                failing_since = failing_since or time.monotonic()
-                if time.monotonic() - failing_since > self._worker.retry_seconds:
-                    self._end(exc)
-            except Exception as exc:  # noqa: BLE001  # whatever it is, it ends the worker and is raised there
-                self._end(exc)
-            else:
-                self._outages.works("the progress")
-                failing_since = None
-
-    async def _look_up_ends(self) -> None:
-        """Ask Kafka how far the topic reaches.
-
-        A consumer that has silently died would never hear of new records, and a batch in flight may take long to find
-        that Kafka is away.
-        """
-        self._ends = await asyncio.get_running_loop().run_in_executor(
-            self._executor, self._source.ends, self._app.partitions()
-        )
+    def _life_ended(self, living: asyncio.Future[None]) -> None:
+        if not living.cancelled():
+            self._end(living.exception())
 
     def _told_to_stop(self) -> None:
         self._is_told_to_stop = True
