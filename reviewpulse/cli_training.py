@@ -55,6 +55,9 @@ def train(
             help="none, class-weights, focal, sampler, logit-adjustment (tau by validation) or corn (ordinal)."
         ),
     ] = "logit-adjustment",
+    calibration: Annotated[
+        str, typer.Option(help="temperature, or bias-corrected: a bias for each class as well, both by validation.")
+    ] = "bias-corrected",
     teacher: Annotated[
         str | None, typer.Option(help="Checkpoint folder, `default` or `champion` to learn from, beside the stars.")
     ] = None,
@@ -81,7 +84,7 @@ def train(
     --validation-share chooses the epoch, the temperature and tau. A killed training goes on
     where it stopped when the same command is run again.
     """
-    from training.command import Sources, parse_imbalance, parse_layers, train_on_files
+    from training.command import Sources, parse_calibration, parse_imbalance, parse_layers, train_on_files
     from training.plan import Plan
     from training.recipe import Recipe
     from training.split import SplitPlan
@@ -107,6 +110,7 @@ def train(
         max_tokens=max_tokens,
         teacher=str(_resolved(teacher)) if teacher == CHAMPION else teacher,
         train_only=tuple(train_only or ()),
+        calibration=parse_calibration(calibration),
         split=SplitPlan(test_share=test_share, validation_share=validation_share, seed=split_seed),
         recipe=recipe,
     )

@@ -9,19 +9,18 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize_scalar
 from sklearn.linear_model import LogisticRegression
 
 from reviewpulse.card import Decision, find_checkpoint
 from reviewpulse.classifier import SentimentClassifier, silence_transformers
-from reviewpulse.decision import log_probabilities_of
 from reviewpulse.progress import SilentProgress
-from training.calibration import calibrated, cross_fitted, with_tau
+from training.calibration import Calibration, calibrated, cross_fitted, with_tau
 from training.corpus import Corpus
 from training.evaluation.baselines import tfidf_features
 from training.evaluation.metrics import chance_calibration_error, macro_f1, measure
@@ -36,17 +35,6 @@ Classes = npt.NDArray[np.int64]
 Calibrate = Callable[[Decision, Logits, Classes], Decision]
 
 
-def with_temperature(decision: Decision, logits: Logits, classes: Classes) -> Decision:
-    """Return the decision with the temperature alone that has the least log loss."""
-
-    def log_loss(log_temperature: float) -> float:
-        tried = msgspec.structs.replace(decision, temperature=float(np.exp(log_temperature)))
-        return float(-log_probabilities_of(logits, tried)[np.arange(len(classes)), classes].mean())
-
-    best = minimize_scalar(log_loss, bounds=(-3, 3), method="bounded").x
-    return msgspec.structs.replace(decision, temperature=float(np.exp(best)))
-
-
 def uncalibrated(decision: Decision, _logits: Logits, _classes: Classes) -> Decision:
     """Return the decision as it is."""
     return decision
@@ -54,7 +42,7 @@ def uncalibrated(decision: Decision, _logits: Logits, _classes: Classes) -> Deci
 
 CALIBRATIONS: dict[str, Calibrate] = {
     "none": uncalibrated,
-    "temperature": with_temperature,
+    "temperature": partial(calibrated, calibration=Calibration.temperature),
     "temperature and biases": calibrated,
 }
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from enum import StrEnum
 from typing import Final
 
 import msgspec
@@ -14,17 +15,33 @@ from reviewpulse.decision import Predictions, decide, log_probabilities_of
 from reviewpulse.labels import LABELS
 from training.evaluation.metrics import macro_f1
 
+
+class Calibration(StrEnum):
+    """What logits are corrected by, to become probabilities."""
+
+    temperature = "temperature"
+    """Divided by one number (Guo et al., 2017)."""
+    bias_corrected = "bias-corrected"
+    """A bias for each class added as well (Alexandari et al., 2020)."""
+
+
 FOLDS: Final = 5
 TAUS: Final = tuple(round(0.1 * step, 1) for step in range(16))
 
 
-def calibrated(decision: Decision, logits: npt.NDArray[np.float32], classes: npt.NDArray[np.int64]) -> Decision:
+def calibrated(
+    decision: Decision,
+    logits: npt.NDArray[np.float32],
+    classes: npt.NDArray[np.int64],
+    calibration: Calibration = Calibration.bias_corrected,
+) -> Decision:
     """Return the decision with the temperature and biases of the least log loss on logits (rows, outputs) and classes.
 
-    Bias-corrected temperature scaling (Alexandari et al., 2020), the biases held near 0 by a normal prior of
-    deviation 1, which few rows do not overrule. The head corn has a temperature only (Guo et al., 2017).
+    The biases are held near 0 by a normal prior of deviation 1, which few rows do not overrule. The head corn has a
+    temperature only.
     """
-    biases = len(LABELS) if decision.head == "softmax" else 0
+    has_biases = calibration is Calibration.bias_corrected and decision.head == "softmax"
+    biases = len(LABELS) if has_biases else 0
 
     def tried(parameters: npt.NDArray[np.float64]) -> Decision:
         log_temperature, *class_biases = parameters.tolist()

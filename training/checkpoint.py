@@ -96,7 +96,7 @@ def choose_decision(
     The label of a strategy that acts in training is the model's own: the biases give back to common classes what
     weights or a sampler took from them, and with a label by calibrated probabilities they would have done nothing.
     """
-    decision = calibrated(decision, logits, classes)
+    decision = calibrated(decision, logits, classes, plan.calibration)
     if plan.recipe.imbalance is Imbalance.logit_adjustment:
         return with_tau(decision, logits, classes)
     return msgspec.structs.replace(decision, label_by="logits")

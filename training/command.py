@@ -10,6 +10,7 @@ from reviewpulse.card import Card
 from reviewpulse.classifier import silence_transformers
 from reviewpulse.errors import TrainingError
 from reviewpulse.progress import Progress, RateMeter, Status
+from training.calibration import Calibration
 from training.corpus import Corpus
 from training.fit import Step
 from training.objectives import Imbalance
@@ -47,6 +48,14 @@ def parse_imbalance(name: str) -> Imbalance:
         return Imbalance(name)
     except ValueError as exc:
         raise TrainingError(f"--imbalance {name} is none of: {', '.join(Imbalance)}") from exc
+
+
+def parse_calibration(name: str) -> Calibration:
+    """Return the calibration of a name; raises TrainingError that lists the names."""
+    try:
+        return Calibration(name)
+    except ValueError as exc:
+        raise TrainingError(f"--calibration {name} is none of: {', '.join(Calibration)}") from exc
 
 
 def parse_side(name: str) -> Side:

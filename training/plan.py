@@ -3,6 +3,7 @@
 import msgspec
 
 from training.base import PACKAGED_BASE
+from training.calibration import Calibration
 from training.recipe import Recipe
 from training.split import SplitPlan
 
@@ -25,5 +26,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Name or folder of the checkpoint to learn from."""
     train_only: tuple[str, ...] = ()
     """More values of a row's field `source` whose rows are for training only; evaluations keep to it."""
+    calibration: Calibration = Calibration.bias_corrected
     split: SplitPlan = SplitPlan()
     recipe: Recipe = Recipe()

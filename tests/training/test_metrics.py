@@ -4,7 +4,7 @@ import pytest
 
 from reviewpulse.card import Decision
 from reviewpulse.decision import Predictions, decide, log_probabilities_of
-from training.calibration import calibrated, cross_fitted, with_tau
+from training.calibration import Calibration, calibrated, cross_fitted, with_tau
 from training.checkpoint import choose_decision
 from training.evaluation.bootstrap import macro_f1_difference
 from training.evaluation.metrics import (
@@ -75,6 +75,18 @@ def test_calibration_takes_back_what_was_too_sure_and_which_classes_were_favoure
     assert decision.class_biases == pytest.approx(tuple(-favours), abs=0.15)
     assert expected_calibration_error(decide(too_sure, Decision()).probabilities, classes) > 0.1
     assert expected_calibration_error(decide(too_sure, decision).probabilities, classes) < 0.03
+
+
+def test_a_temperature_alone_leaves_the_most_probable_class_what_it_was() -> None:
+    generator = np.random.default_rng(0)
+    logits = generator.normal(0, 1.5, (2_000, 5)).astype(np.float32)
+    classes = generator.choice(5, p=[0.1, 0.1, 0.1, 0.1, 0.6], size=2_000)
+
+    decision = calibrated(Decision(), logits, classes, Calibration.temperature)
+
+    assert decision.temperature > 3, "these logits say nothing"
+    assert decision.class_biases == (0, 0, 0, 0, 0)
+    assert (decide(logits, decision).classes == logits.argmax(axis=1)).all()
 
 
 def test_chance_makes_a_calibration_error_that_a_calibrated_model_stays_in_and_another_leaves() -> None:
