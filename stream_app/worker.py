@@ -209,11 +209,16 @@ class _Run:
             loop.call_soon_threadsafe(self._end, error)
 
     async def _resume(self) -> Mapping[int, int]:
+        """Return where to read on; when that fails for good, end the worker and never return.
+
+        An error that reached Faust would be shown with its traceback, like a defect.
+        """
         try:
             return await self._pipeline.resume()
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001  # whatever it is, it ends the worker and is raised from until_stopped
             self._end(exc)
-            raise
+        never: asyncio.Future[Mapping[int, int]] = asyncio.get_running_loop().create_future()
+        return await never
 
     async def _process(self, messages: Sequence[Message]) -> None:
         """Process a batch; when that fails for good, end the worker and never return, so that nothing is acked."""

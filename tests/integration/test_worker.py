@@ -111,7 +111,7 @@ def test_a_killed_worker_loses_nothing_and_stores_nothing_twice(desk: Desk) -> N
 def test_a_topic_made_anew_is_read_from_its_start_by_the_running_worker(desk: Desk) -> None:
     ensure_topics(desk.kafka)
     desk.send(*(b'{"text": "old %d"}' % number for number in range(200)))
-    with desk.worker():
+    with desk.worker() as worker:
         wait_until(lambda: desk.count("predictions") >= 200, "200 rows")
         client = connect_admin(desk.kafka)
         client.delete_topics([desk.kafka.reviews_topic])
@@ -122,6 +122,7 @@ def test_a_topic_made_anew_is_read_from_its_start_by_the_running_worker(desk: De
 
     assert desk.count("predictions") == 300
     assert desk.count("sources") == 2
+    assert "Traceback" not in desk.output_of(worker)
 
 
 def make_topics_again(kafka: KafkaSettings) -> None:
