@@ -12,6 +12,7 @@ import msgspec
 from reviewpulse.categories import category_of
 from reviewpulse.forms import review_from_row
 from reviewpulse.labels import LABELS, class_of_stars
+from reviewpulse.reasons import kind_of
 from reviewpulse.records import Review
 from reviewpulse.rows import BadRow, Row
 from reviewpulse.text import CLEANING_VERSION, LONGEST_TEXT, model_text
@@ -27,25 +28,6 @@ FIELDS: Final = ("title", "rating", "user_id", "timestamp", "asin", "category")
 
 _TAG: Final = re.compile(r"</?[a-zA-Z][^<>]{0,500}>")
 _ENTITY: Final = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});")
-
-# What a reason quotes from its row is left out: it may be anything, and each row would be a reason of its own.
-_REASONS: Final = tuple(
-    (re.compile(pattern, re.DOTALL), kind)
-    for pattern, kind in (
-        (r"no text", "no text"),
-        (r"rating .* is not a number", "rating is not a number"),
-        (r"rating \S+ is not 1 to 5", "rating is not 1 to 5"),
-        (r"time .* is neither a number nor an ISO date", "time is neither a number nor an ISO date"),
-        (r"time \S+ ms is not from 1970 to 9999", "time is not from 1970 to 9999"),
-        (r".* stands where text should be", "a list or an object stands where text should be"),
-        (r"unknown form with .*", "fields of no known form"),
-        (r"not UTF-8", "not UTF-8"),
-        (r"not a JSON object: .*", "not a JSON object"),
-        (r"longer than .* bytes", "line too long"),
-        (r"\d+ columns where the header has \d+", "more or fewer columns than the header"),
-        (r".*a quote that is never closed.*", "a quote that is never closed"),
-    )
-)
 
 
 class FileTally:
@@ -162,15 +144,6 @@ class Tally:
             )
             for index, label in enumerate(LABELS)
         )
-
-
-def kind_of(reason: str) -> str:
-    """Return the kind of a reason why a row is no review, without what it quotes from the row.
-
-    >>> kind_of("rating 'five' is not a number"), kind_of("something new")
-    ('rating is not a number', 'another fault')
-    """
-    return next((kind for pattern, kind in _REASONS if pattern.fullmatch(reason)), "another fault")
 
 
 def _total(files: Sequence[FileCounts]) -> FileCounts:
