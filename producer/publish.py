@@ -114,6 +114,7 @@ class Publication:
             delivered=self._sender.delivered,
             undelivered=self._sender.undelivered,
             rejected=self._ledger.rejects.rows,
+            commonest_reason=next(iter(self._ledger.kinds.most_common(1)), None),
             seconds=self._clock() - self._started,
             rejects_file=self._ledger.rejects.path,
             undelivered_file=self._ledger.undelivered.path,

@@ -1,5 +1,6 @@
 """What did not get through and why: rows that are no review, reviews that Kafka did not confirm."""
 
+from collections import Counter
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
@@ -7,6 +8,7 @@ from typing import IO, Final, Self
 import msgspec
 
 from reviewpulse.errors import ReviewFileError
+from reviewpulse.reasons import kind_of
 from reviewpulse.records import Review
 
 _MOST_CHARACTERS: Final = 10_000
@@ -73,6 +75,7 @@ class Ledger:
         self.rejects = RowFile(free_name(rejects_path))
         self.undelivered = RowFile(free_name(rejects_path.with_name("undelivered.jsonl")))
         self.first_undelivered: list[str] = []
+        self.kinds: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
         return self
@@ -84,8 +87,9 @@ class Ledger:
         self.undelivered.close()
 
     def reject(self, row: RejectedRow) -> None:
-        """Keep a row that is no review."""
+        """Keep a row that is no review, and count the kind of its reason."""
         self.rejects.write(row)
+        self.kinds[kind_of(row.reason)] += 1
 
     def lose(self, review: Review, place: Place, reason: str) -> None:
         """Keep a review that was not delivered."""

@@ -144,7 +144,8 @@ def publish(
     """Replay files of reviews into the reviews topic and wait until Kafka has confirmed each one.
 
     Rows that are no review go to the rejects file (REVIEWPULSE_REJECTS_FILE) with the reason.
-    Exit code 1 when a review was not confirmed or a file is damaged, 130 when Ctrl-C came before the end.
+    Exit code 1 when a review was not confirmed, a file is damaged or no row is a review, 130 when Ctrl-C came
+    before the end.
     """
     from producer.publish import PublishOptions, run
     from producer.sample import sample_path

@@ -76,6 +76,16 @@ def test_a_file_of_your_own_is_replayed_once(desk: Desk) -> None:
     assert sorted(desk.query("SELECT text FROM predictions")) == [("awful",), ("fine, really",), ("lovely",)]
 
 
+def test_a_file_without_any_review_ends_the_demo(desk: Desk) -> None:
+    """It sat over an empty page, silent, until Ctrl-C."""
+    (desk.folder / "mine.csv").write_text("review_id,body,stars,when\nR1,lovely,5,2020-01-01\n")
+
+    code, output = desk.run("demo", "mine.csv", "--port", "0")
+
+    assert code == 1, output
+    assert "no row of the files is a review, most often for fields of no known form (1)" in output
+
+
 def test_a_missing_file_is_named_before_anything_starts(desk: Desk) -> None:
     code, output = desk.run("demo", "missing.jsonl")
 

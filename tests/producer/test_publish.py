@@ -76,7 +76,23 @@ def test_rejected_rows_are_written_down_and_are_no_failure(tmp_path: Path) -> No
     assert [(row["line"], row["reason"]) for row in rows][1] == (3, "rating 7 is not 1 to 5")
     assert rows[0] == {"file": str(path), "line": 2, "reason": rows[0]["reason"], "raw": "nonsense"}
     assert (report.delivered, report.rejected, report.exit_code) == (1, 2, 0)
-    assert report.lines()[1] == f"rejected 2 rows that are no review; they and the reasons: {tmp_path}/rejects.jsonl"
+    assert report.lines()[1:] == [
+        "rejected 2 rows that are no review, most often for not a JSON object (1); "
+        f"they and the reasons: {tmp_path}/rejects.jsonl"
+    ]
+
+
+def test_a_file_without_any_review_is_a_failure_that_names_the_commonest_reason(tmp_path: Path) -> None:
+    """It looked like success: nothing of nothing sent, exit code 0."""
+    rows = ["R1,lovely,5,2020-01-01", "R2,awful,1,2020-01-02", "R3,awful,1"]
+    report = publish([texts_file(tmp_path / "mine.csv", "review_id,body,stars,when", *rows)], FakeKafka())
+    assert (report.sent, report.rejected, report.exit_code) == (0, 3, 1)
+    assert report.lines()[1:] == [
+        "rejected 3 rows that are no review, most often for fields of no known form (2); "
+        f"they and the reasons: {tmp_path}/rejects.jsonl",
+        "no row of the files is a review, most often for fields of no known form (2); "
+        "the README names the columns that are read",
+    ]
 
 
 def test_a_limit_counts_reviews_that_were_sent(tmp_path: Path) -> None:
