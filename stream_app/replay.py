@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shlex
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
 from reviewpulse.broker import client_options, unreachable
-from reviewpulse.errors import BrokerError, RejectedError
+from reviewpulse.errors import BrokerError, RejectedError, ReviewpulseError
 from reviewpulse.progress import Progress, Status
 from reviewpulse.records import NOT_JSON, Rejected, TextLimit, decode_review, from_milliseconds, to_milliseconds
 from reviewpulse.settings import KafkaSettings
@@ -100,10 +101,15 @@ def from_file(path: Path) -> Candidates:
 
 @contextlib.contextmanager
 def edited(kafka: KafkaSettings, wanted: Filter) -> Iterator[Candidates]:
-    """Let the user mend records in $VISUAL or $EDITOR; the block gets what was saved."""
+    """Let the user mend records in $VISUAL or $EDITOR; the block gets what was saved.
+
+    An error of the block keeps the file, and ends with how to go on with it.
+    """
     command = _editor()
-    with tempfile.TemporaryDirectory(prefix="reviewpulse-rejected-") as folder:
-        path = Path(folder) / "rejected.jsonl"
+    with contextlib.ExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix="reviewpulse-rejected-"))
+        stack.callback(shutil.rmtree, folder)
+        path = folder / "rejected.jsonl"
         _write_lines(kafka, wanted, path)
         try:
             code = subprocess.run([*command, str(path)], check=False).returncode
@@ -111,7 +117,13 @@ def edited(kafka: KafkaSettings, wanted: Filter) -> Iterator[Candidates]:
             raise RejectedError(f"cannot start the editor {shlex.join(command)}: {exc.strerror}; set EDITOR") from exc
         if code != 0:
             raise RejectedError(f"the editor {shlex.join(command)} ended with exit code {code}; nothing was sent")
-        yield from_file(path)
+        try:
+            yield from_file(path)
+        except ReviewpulseError as exc:
+            stack.pop_all()
+            raise type(exc)(
+                f"{exc}; your edits are kept: mend that and run 'reviewpulse rejected replay --from {path}'"
+            ) from exc
 
 
 def make_plan(

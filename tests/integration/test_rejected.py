@@ -113,8 +113,29 @@ def test_an_editor_mends_them(desk: Desk) -> None:
     (desk.folder / "mend.sh").write_text("#!/bin/sh\nsed -i 's/9}/5}/' \"$1\"\n")
     (desk.folder / "mend.sh").chmod(0o755)
 
-    code, output = desk.run("rejected", "replay", "--all", "--edit", EDITOR=str(desk.folder / "mend.sh"))
+    code, output = desk.run(
+        "rejected", "replay", "--all", "--edit", EDITOR=str(desk.folder / "mend.sh"), TMPDIR=str(desk.folder)
+    )
 
+    assert code == 0, output
+    assert not list(desk.folder.glob("reviewpulse-rejected-*"))
+    assert [value for value, _ in desk.records(desk.kafka.reviews_topic)] == [b'{"text": "a", "rating": 5}']
+
+
+def test_a_slip_in_the_editor_keeps_the_edits_for_another_try(desk: Desk) -> None:
+    """They were deleted, and the error named the file that was gone."""
+    reject(desk, b'{"text": "a", "rating": 9}', "rating: expected `float` <= 5.0")
+    (desk.folder / "slip.sh").write_text("#!/bin/sh\nsed -i 's/9}/5}/; s/^{//' \"$1\"\n")
+    (desk.folder / "slip.sh").chmod(0o755)
+
+    settings = {"EDITOR": str(desk.folder / "slip.sh"), "TMPDIR": str(desk.folder)}
+    code, output = desk.run("rejected", "replay", "--all", "--edit", **settings)
+
+    [kept] = desk.folder.glob("reviewpulse-rejected-*/rejected.jsonl")
+    assert code == 1
+    assert output.endswith(f"mend that and run 'reviewpulse rejected replay --from {kept}'\n"), output
+    kept.write_text("{" + kept.read_text())
+    code, output = desk.run("rejected", "replay", "--from", str(kept))
     assert code == 0, output
     assert [value for value, _ in desk.records(desk.kafka.reviews_topic)] == [b'{"text": "a", "rating": 5}']
 
