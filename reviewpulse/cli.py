@@ -1,5 +1,6 @@
 """The command line: reads options and settings, composes rooms, and shows what they say."""
 
+import importlib.metadata
 import logging
 import os
 import signal
@@ -74,9 +75,18 @@ def _show(error: ReviewpulseError) -> None:
     Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]error:[/] {said}")
 
 
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"reviewpulse {importlib.metadata.version('reviewpulse')}")
+        raise typer.Exit
+
+
 @app.callback()
 def _set_up(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log the libraries' messages too.")] = False,
+    version: Annotated[  # noqa: ARG001  # its callback answers
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Say which version this is.")
+    ] = False,
 ) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(VisibleFormatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))

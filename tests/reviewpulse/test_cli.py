@@ -1,3 +1,4 @@
+import importlib.metadata
 import os
 import subprocess
 import sys
@@ -26,6 +27,12 @@ def test_without_a_command_the_commands_are_listed() -> None:
     shown = CliRunner().invoke(app, [])
 
     assert all(command.split()[0] in shown.output for command in COMMANDS)
+
+
+def test_the_version_is_that_of_the_installed_package() -> None:
+    shown = CliRunner().invoke(app, ["--version"])
+
+    assert (shown.exit_code, shown.output) == (0, f"reviewpulse {importlib.metadata.version('reviewpulse')}\n")
 
 
 def test_a_misspelt_setting_is_noticed() -> None:
