@@ -109,6 +109,8 @@ def _measured(saved: SentimentClassifier, corpus: Corpus, plan: Plan) -> Card:
     decision = choose_decision(plan, saved.card.decision, logits, classes)
     learned = corpus.classes(Side.training, with_unlabelled=True)
     cutoffs = corpus.split(plan.split)
+    predictions = decide(logits, decision)
+    _warn_of_one_answer(predictions.classes)
     return msgspec.structs.replace(
         saved.card,
         decision=decision,
@@ -118,8 +120,18 @@ def _measured(saved: SentimentClassifier, corpus: Corpus, plan: Plan) -> Card:
         data_sha256=corpus.sha256(),
         validation_after=cutoffs.validation,
         test_after=cutoffs.test,
-        metrics={name: round(value, 4) for name, value in measure(decide(logits, decision), classes).items()},
+        metrics={name: round(value, 4) for name, value in measure(predictions, classes).items()},
     )
+
+
+def _warn_of_one_answer(predicted: npt.NDArray[np.int64]) -> None:
+    """Warn of a checkpoint that has learned to tell nothing apart, whatever its accuracy."""
+    if len(set(predicted.tolist())) == 1:
+        log.warning(
+            "the checkpoint calls every review of the validation '%s': that is no better than always saying the "
+            "commonest label; train on more reviews or for more epochs",
+            LABELS[int(predicted[0])],
+        )
 
 
 def _profile(saved: SentimentClassifier, card: Card, texts: list[str]) -> Profile:

@@ -78,9 +78,12 @@ class FirstStep:
             self.step = status.done
 
 
-def test_training_learns_and_leaves_a_whole_checkpoint(plan: Plan, reviews: Path, tmp_path: Path) -> None:
+def test_training_learns_and_leaves_a_whole_checkpoint(
+    plan: Plan, reviews: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     card = run(reviews, tmp_path / "mine", plan)
 
+    assert "calls every review" not in caplog.text
     assert read_card(tmp_path / "mine") == card
     assert card.metrics["accuracy"] > 0.9
     assert (card.name, card.version, card.training_reviews) == ("mine", "20260102-000000", 247)
@@ -234,6 +237,16 @@ def test_few_reviews_to_choose_on_are_warned_of(
         run(reviews, tmp_path / "mine", with_recipe(plan, epochs=1))
 
     assert "reviews choose the epoch" in caplog.text
+
+
+def test_a_checkpoint_that_knows_one_answer_only_is_warned_of(
+    plan: Plan, reviews: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It ended like success."""
+    with caplog.at_level(logging.WARNING):
+        run(reviews, tmp_path / "mine", with_recipe(plan, epochs=1, learning_rate=0.0, imbalance=Imbalance.none))
+
+    assert re.search(r"calls every review of the validation '[a-z ]+': .* more epochs", caplog.text)
 
 
 def test_more_tokens_than_the_base_reads_are_refused(plan: Plan, reviews: Path, tmp_path: Path) -> None:
