@@ -79,6 +79,8 @@ def check_entrances(kafka: KafkaSettings) -> None:
 
 def unreachable(kafka: KafkaSettings, cause: BaseException | str) -> BrokerError:
     """Return the error for a Kafka that does not answer, with the cure."""
+    if not any(_has_address(address) for address in kafka.addresses):
+        cause = "that host name is not known here"
     return BrokerError(
         f"no Kafka answers at {kafka.broker} ({cause}); "
         "start one with 'reviewpulse broker', or set REVIEWPULSE_BROKER to the address of yours"
@@ -214,6 +216,15 @@ class _SourceConnection:
 
     def close(self) -> None:
         self._client.close()
+
+
+def _has_address(address: str) -> bool:
+    """Return whether the host of a host:port is an address or a name that can be looked up."""
+    try:
+        socket.getaddrinfo(address.rpartition(":")[0].strip("[]"), None)
+    except (OSError, UnicodeError):  # UnicodeError: what can be no name
+        return False
+    return True
 
 
 def answers(address: str) -> bool:

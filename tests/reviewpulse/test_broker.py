@@ -10,8 +10,17 @@ from reviewpulse.settings import KafkaSettings, load
 
 
 def test_no_kafka_is_an_error_that_names_the_address_and_the_cure() -> None:
-    with pytest.raises(BrokerError, match=r"127\.0\.0\.1:1 .*reviewpulse broker.*REVIEWPULSE_BROKER"):
+    with pytest.raises(
+        BrokerError, match=r"127\.0\.0\.1:1 \(nobody listens there\).*reviewpulse broker.*REVIEWPULSE_BROKER"
+    ):
         ensure_topics(load(KafkaSettings, broker="127.0.0.1:1", connect_seconds=0.3))
+
+
+@pytest.mark.parametrize("host", ["kafka.example.invalid", "kafka..example"])
+def test_a_host_name_that_is_not_known_is_named_as_such(host: str) -> None:
+    """It said that nobody listens there."""
+    with pytest.raises(BrokerError, match=rf"no Kafka answers at {host}:9092 \(that host name is not known here\); "):
+        ensure_topics(load(KafkaSettings, broker=f"{host}:9092", connect_seconds=0.3))
 
 
 def test_topics_are_made_once_with_the_configured_partitions() -> None:
