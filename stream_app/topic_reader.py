@@ -1,8 +1,8 @@
 """Reads what a topic holds now, from its first record to its end, without a consumer group; no wait is endless."""
 
+import heapq
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from types import TracebackType
@@ -88,19 +88,10 @@ class TopicReader:
                 yield from records
 
     def newest_last(self) -> Iterator[ConsumerRecord]:
-        """Yield the records of all partitions by their times; holds a few of each partition in memory."""
-        self._begin(self._starts())
-        waiting: dict[TopicPartition, deque[ConsumerRecord]] = {place: deque() for place in self._places}
-        while True:
-            while hungry := [place for place, queue in waiting.items() if not queue and not self._is_read(place)]:
-                self._consumer.pause(*(place for place in self._places if place not in hungry))
-                self._consumer.resume(*hungry)
-                for place, records in self._poll().items():
-                    waiting[place].extend(records)
-            filled = [queue for queue in waiting.values() if queue]
-            if not filled:
-                return
-            yield min(filled, key=lambda queue: (queue[0].timestamp, queue[0].partition)).popleft()
+        """Yield the records of all partitions by their times; holds a portion of each partition in memory."""
+        ends, starts = self.ends(), self._starts()
+        parts = [self._portions(place, starts[place], ends[place.partition]) for place in self._places]
+        yield from heapq.merge(*parts, key=lambda record: record.timestamp)
 
     def offsets_at(self, moment_ms: int) -> dict[int, int]:
         """Return, for each partition that has later records, an offset before which all records are older."""
@@ -136,9 +127,25 @@ class TopicReader:
         self._ends = {}
         self._heard_at = time.monotonic()
 
+    def _portions(self, place: TopicPartition, start: int, end: int) -> Iterator[ConsumerRecord]:
+        """Yield a partition's records from start to end; between two portions the client may read other partitions.
+
+        Each portion is asked for anew: kafka-python may keep for ever what it holds of a partition that it paused.
+        """
+        while start < end:
+            self._begin({place: start})
+            portion: list[ConsumerRecord] = []
+            while not portion and start < end:
+                portion = self._poll().get(place, [])
+                start = self._position(place)
+            yield from portion
+
     def _is_read(self, place: TopicPartition) -> bool:
         end = self._ends.get(place)
-        return end is not None and (self._consumer.position(place, timeout_ms=_POLL_MILLISECONDS) or 0) >= end
+        return end is not None and self._position(place) >= end
+
+    def _position(self, place: TopicPartition) -> int:
+        return self._consumer.position(place, timeout_ms=_POLL_MILLISECONDS) or 0
 
     def _poll(self) -> dict[TopicPartition, list[ConsumerRecord]]:
         """Return the next records, and note the ends as the first fetch of each partition tells them."""

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,26 @@ def test_they_are_listed_newest_last_and_filtered(desk: Desk) -> None:
     assert [line["value"] for line in listed(desk, "--reason", "N 3")] == ["3"]
     assert len(listed(desk, "--since", "10m")) == 5
     assert listed(desk, "--since", "2999-01-01") == []
+
+
+def test_a_flood_of_them_is_listed_in_order_and_replayed(desk: Desk) -> None:
+    """All three commands stopped after some 2,400 of these."""
+    count, value = 12_000, b'{"text": "%s"}' % (b"x" * 500)
+    with contextlib.closing(SourceReader(desk.kafka)) as which:
+        source = which.read()
+    with contextlib.closing(KafkaProducer(**client_options(desk.kafka))) as producer:
+        for number in range(count):
+            headers = rejection_headers(Origin(source, 0, number), Rejected(value, "the model failed on it"))
+            producer.send(desk.kafka.rejected_topic, value=value, headers=headers, partition=number * number % 7 % 4)
+        producer.flush()
+
+    lines = listed(desk)
+
+    times = [datetime.fromisoformat(line["rejected_at"]) for line in lines]
+    assert times == sorted(times)
+    assert sorted(line["source_offset"] for line in lines) == list(range(count))
+    assert desk.run("rejected", "list")[1].count("the model failed on it") == count
+    assert f"to send: {count}" in desk.run("rejected", "replay", "--all", "--dry-run")[1].replace(",", "")
 
 
 def test_a_place_that_is_not_there_is_named(desk: Desk) -> None:

@@ -19,12 +19,12 @@ def topic(kafka: KafkaSettings) -> str:
     return kafka.reviews_topic
 
 
-def send(kafka: KafkaSettings, partitions: list[int]) -> None:
+def send(kafka: KafkaSettings, partitions: list[int], filling: bytes = b"") -> None:
     """Send records 0, 1, 2 ... to these partitions, each a millisecond after the one before."""
     with contextlib.closing(KafkaProducer(**client_options(kafka))) as producer:
         for number, partition in enumerate(partitions):
             moment_ms = 1_700_000_000_000 + number
-            producer.send(kafka.reviews_topic, b"%d" % number, partition=partition, timestamp_ms=moment_ms)
+            producer.send(kafka.reviews_topic, b"%d" % number + filling, partition=partition, timestamp_ms=moment_ms)
         producer.flush()
 
 
@@ -58,6 +58,17 @@ def test_the_newest_of_all_partitions_come_last(kafka: KafkaSettings, topic: str
 
     assert sorted(read) == read
     assert sorted(int(value) for _, _, value in read) == list(range(len(partitions)))
+
+
+def test_so_many_that_no_client_holds_them_at_once_are_read_by_their_times(kafka: KafkaSettings, topic: str) -> None:
+    """A client that paused partitions stopped after some 2,400 of these: it never handed over what it had fetched."""
+    count = 12_000
+    send(kafka, [number * number % 7 % 4 for number in range(count)], filling=b"x" * 500)
+
+    with TopicReader(kafka, topic) as reader:
+        read = [int(record.value.rstrip(b"x")) for record in reader.newest_last()]
+
+    assert read == list(range(count))
 
 
 def test_a_broker_that_goes_away_is_an_error_soon(kafka: KafkaSettings) -> None:
