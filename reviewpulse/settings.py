@@ -3,11 +3,12 @@
 An empty variable counts as not set, but an empty token is refused.
 """
 
+import re
 from collections.abc import Iterable
 from ipaddress import ip_network
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Final, Literal, Self, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from reviewpulse.errors import SettingsError
@@ -17,6 +18,9 @@ SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 TooLong = Literal["cut", "reject"]
 Device = Literal["auto", "cpu", "cuda"]
+
+_TOPIC: Final = re.compile("[A-Za-z0-9._-]{1,249}")
+"""What Kafka takes for a topic's name, but for '.' and '..'."""
 
 
 class RoomSettings(BaseSettings):
@@ -51,6 +55,22 @@ class KafkaSettings(RoomSettings):
             if not host or not port.isdecimal() or int(port) > 65535:
                 raise ValueError(f"'{address}' is no address; write host:port, for example 127.0.0.1:9092")
         return broker
+
+    @field_validator("reviews_topic", "predictions_topic", "rejected_topic")
+    @classmethod
+    def _is_topic(cls, topic: str) -> str:
+        if topic in (".", "..") or not _TOPIC.fullmatch(topic):
+            raise ValueError(f"{topic!r} is no name of a topic; write 1 to 249 letters, digits, '.', '_' or '-'")
+        return topic
+
+    @model_validator(mode="after")
+    def _has_three_topics(self) -> Self:
+        if len(set(self.topics)) < 3:  # a worker that reads what it writes never comes to an end
+            raise ValueError(
+                "REVIEWPULSE_REVIEWS_TOPIC, REVIEWPULSE_PREDICTIONS_TOPIC and REVIEWPULSE_REJECTED_TOPIC "
+                f"must be three different topics, not {', '.join(self.topics)}"
+            )
+        return self
 
     @property
     def addresses(self) -> list[str]:
@@ -213,8 +233,18 @@ def load(room: type[S], **overrides: object) -> S:
     try:
         return room(**given)
     except ValidationError as exc:
-        faults = "; ".join(
-            f"REVIEWPULSE_{'_'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}"
-            for fault in exc.errors(include_input=False)
-        )
-        raise SettingsError(faults) from exc
+        faults = (_fault_line(fault["loc"], fault["msg"]) for fault in exc.errors(include_input=False))
+        raise SettingsError("; ".join(faults)) from exc
+
+
+def _fault_line(place: tuple[int | str, ...], message: str) -> str:
+    """Return what is wrong with a variable, or, without a place, with several, which the message names.
+
+    >>> _fault_line(("port",), "Input should be less than 65536")
+    'REVIEWPULSE_PORT: Input should be less than 65536'
+    >>> _fault_line((), "Value error, REVIEWPULSE_A and REVIEWPULSE_B are alike")
+    'REVIEWPULSE_A and REVIEWPULSE_B are alike'
+    """
+    if not place:
+        return message.removeprefix("Value error, ")
+    return f"REVIEWPULSE_{'_'.join(map(str, place)).upper()}: {message}"

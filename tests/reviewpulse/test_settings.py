@@ -56,6 +56,22 @@ def test_a_broker_that_is_no_address_is_refused_at_once(broker: str) -> None:
         load(KafkaSettings, broker=broker)
 
 
+@pytest.mark.parametrize("topic", ["bad topic!", "a/b", "..", "größe", "reviews\n", "x" * 250])
+def test_a_topic_that_kafka_would_not_make_is_refused_at_once(topic: str) -> None:
+    assert load(KafkaSettings, reviews_topic="x" * 249).topics == ("x" * 249, "predictions", "reviews.rejected")
+    with pytest.raises(SettingsError, match=r"REVIEWPULSE_REVIEWS_TOPIC: .*is no name of a topic"):
+        load(KafkaSettings, reviews_topic=topic)
+
+
+@pytest.mark.parametrize("topic", ["reviews.rejected", "predictions"])
+def test_a_worker_never_reads_what_it_writes(monkeypatch: pytest.MonkeyPatch, topic: str) -> None:
+    """Pointed at its own rejections a worker wrote a thousand a second, for ever."""
+    monkeypatch.setenv("REVIEWPULSE_REVIEWS_TOPIC", topic)
+
+    with pytest.raises(SettingsError, match=r"^REVIEWPULSE_REVIEWS_TOPIC, .* must be three different topics, not "):
+        load(KafkaSettings)
+
+
 @pytest.mark.parametrize("proxies", ["*", "proxy", "127.0.0.1,", "10.1.2.3/8"])
 def test_a_proxy_to_trust_is_an_address_or_a_network(proxies: str) -> None:
     assert load(DashboardSettings, trusted_proxies="127.0.0.1, ::1,10.1.0.0/16").trusted_proxies is not None
