@@ -95,6 +95,7 @@ class Pipeline:
         self._next_offsets: dict[int, int] = {}
         self._is_ending = threading.Event()
         self.scored_reviews = 0
+        self.rejected_records = 0
         self.idle = asyncio.Lock()
         """Held while a batch is in flight, or while it is looked up where to read on."""
 
@@ -219,6 +220,7 @@ class Pipeline:
         self.scored_reviews += await self._in_executor(
             self._sinks.store.write, self._source_id, outcome, self._clock(), high_watermarks, storing
         )
+        self.rejected_records += len(outcome.rejected)
 
     async def _in_executor(self, call: Callable[..., T], *args: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, call, *args)

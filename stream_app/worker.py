@@ -161,8 +161,9 @@ class _Run:
             self._health.stop()
         if changed is not None and not self._is_told_to_stop:  # else nobody wants a worker that starts over
             raise changed
-        log.info("stopped; scored %d reviews", self._pipeline.scored_reviews)
-        return self._pipeline.scored_reviews
+        scored, rejected = self._pipeline.scored_reviews, self._pipeline.rejected_records
+        log.info("stopped; scored %d reviews, rejected %d", scored, rejected)
+        return scored
 
     async def _until_over(self) -> None:
         starting = asyncio.ensure_future(self._app.start())

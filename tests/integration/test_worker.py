@@ -61,9 +61,10 @@ def test_broken_records_among_reviews_end_in_the_rejected_topic_untouched(desk: 
     good = [b'{"text": "good %d"}' % number for number in range(20)]
     desk.send(*good[:10], *broken, *good[10:])
 
-    with desk.worker():
+    with desk.worker() as worker:
         wait_until(lambda: desk.count("predictions") + desk.count("rejections") >= 25, "25 rows")
 
+    assert "stopped; scored 20 reviews, rejected 5\n" in desk.output_of(worker)
     assert (desk.count("predictions"), desk.count("rejections")) == (20, 5)
     rejected = desk.records(desk.kafka.rejected_topic)
     assert sorted(value or b"" for value, _ in rejected) == sorted(broken)
