@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+import os
 import threading
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
+from errno import errorcode
 from typing import Final
 
 from aiohttp import web
@@ -46,8 +48,9 @@ class HealthServer:
             address, port = self._listening.result()
         except OSError as exc:
             raise SettingsError(
-                f"cannot tell the worker's health at {self._host}:{self._port} ({exc.strerror or exc}); "
-                "set REVIEWPULSE_HEALTH_HOST and REVIEWPULSE_HEALTH_PORT to an address that is free, or the port to 0"
+                f"cannot listen on {self._host} port {self._port}: {_reason(exc)}; "
+                "set REVIEWPULSE_HEALTH_PORT to a free port, or to 0 for none "
+                "(and REVIEWPULSE_HEALTH_HOST to an address of this machine)"
             ) from exc
         log.info("health at http://%s:%d/health/ready and /health/live", self._host, port)
         if danger := danger_of(address, self._token, "the worker's health"):
@@ -55,8 +58,9 @@ class HealthServer:
         return port
 
     def stop(self) -> None:
-        """Listen no more."""
-        if self._thread.is_alive():
+        """Listen no more; a server that could not listen ends by itself."""
+        is_listening = self._listening.done() and self._listening.exception() is None
+        if is_listening and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(1)
 
@@ -73,6 +77,17 @@ class HealthServer:
             self._loop.run_forever()
         self._loop.run_until_complete(runner.cleanup())
         self._loop.close()
+
+
+def _reason(error: OSError) -> str:
+    """Return why the system refused an address; asyncio's own words say the address once more.
+
+    >>> _reason(OSError(98, "error while attempting to bind on address ('127.0.0.1', 80): address already in use"))
+    'Address already in use'
+    """
+    if error.errno is None or error.errno not in errorcode:  # not the system but the look-up of a name
+        return error.strerror or str(error)
+    return os.strerror(error.errno)
 
 
 def health_app(pulse: Pulse, host: str, token: SecretStr | None) -> web.Application:

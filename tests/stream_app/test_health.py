@@ -8,6 +8,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from reviewpulse.errors import SettingsError
 from reviewpulse.failures import FAILURES_PER_MINUTE
 from stream_app.health import HealthServer
 from stream_app.pulse import Pulse
@@ -37,6 +38,21 @@ def test_listening_on_other_addresses_without_a_token_is_warned_of(
 
     warned = "everyone who can reach 0.0.0.0 reads the worker's health; set REVIEWPULSE_TOKEN, or listen on 127.0.0.1"
     assert caplog.messages == [warned] * is_warned_of
+
+
+def test_a_server_whose_port_is_taken_ends_in_order() -> None:
+    """Its loop was stopped before it had cleaned up, which counted as a defect."""
+    with listening() as port:
+        for _ in range(50):
+            server = HealthServer(Pulse(10, 60, lambda: None), "127.0.0.1", port)
+            with pytest.raises(SettingsError, match=f"port {port}: Address already in use; set REVIEWPULSE_"):
+                server.start()
+            server.stop()
+
+
+def test_a_name_that_is_no_address_is_named() -> None:
+    with pytest.raises(SettingsError, match=r"cannot listen on nowhere\.invalid port 0: "):
+        HealthServer(Pulse(10, 60, lambda: None), "nowhere.invalid", 0).start()
 
 
 def test_wrong_tokens_are_limited_and_asking_without_one_is_not_counted() -> None:
