@@ -22,6 +22,9 @@ does not hear that it is to stop: so this is less than a worker's stop may take.
 SILENT_SECONDS: Final = 30
 """How long a PostgreSQL server may leave what was sent unconfirmed before the connection counts as broken."""
 
+INSERT_ROWS: Final = 64
+"""Rows of one INSERT: the driver keeps 128 statements, one for each number of rows, and those of hundreds are large."""
+
 _WAL_RETRY_SECONDS: Final = 0.02
 
 _SCHEMA_LOCK: Final = 0x7265_7669_6577
@@ -182,7 +185,7 @@ def _sqlite_engine(url: URL, writable: bool) -> sa.Engine:
         file = f"file:{quote(url.database)}?mode=ro"
         connect_file = partial(sqlite3.connect, file, uri=True, timeout=BUSY_SECONDS, check_same_thread=False)
         options = {"creator": connect_file}
-    engine = sa.create_engine(url, hide_parameters=True, **options)
+    engine = sa.create_engine(url, hide_parameters=True, insertmanyvalues_page_size=INSERT_ROWS, **options)
 
     @sa.event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _record: object) -> None:
@@ -225,6 +228,7 @@ def _postgresql_engine(url: URL, writable: bool) -> sa.Engine:
         isolation_level="READ COMMITTED" if writable else "REPEATABLE READ",
         execution_options={} if writable else {"postgresql_readonly": True},
         hide_parameters=True,
+        insertmanyvalues_page_size=INSERT_ROWS,
     )
 
     @sa.event.listens_for(engine, "begin")

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from reviewpulse.errors import StoreError
 from reviewpulse.records import Origin, Rejected, Review, Source
-from reviewpulse.schema import connect, offsets, predictions, rejections, sentiment_by_second
+from reviewpulse.schema import INSERT_ROWS, connect, offsets, predictions, rejections, sentiment_by_second
 from stream_app.batch import Outcome
 from stream_app.store import PredictionStore
 from tests.postgres import PASSWORD
@@ -160,3 +160,20 @@ def test_a_server_that_is_gone_is_named_without_its_password(postgres_url: str) 
     assert PASSWORD not in "".join(traceback.format_exception(raised.value))
     assert store.register(SOURCE) == 1  # by a new connection
     engine.dispose()
+
+
+def test_batches_of_all_sizes_are_few_statements_to_the_driver(engine: sa.Engine) -> None:
+    """It keeps each of them: those of hundreds of rows made the worker's memory grow."""
+    store, statements, end = PredictionStore(engine), set[str](), 0
+    number = store.register(SOURCE)
+
+    @sa.event.listens_for(engine, "before_cursor_execute")
+    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if "INTO predictions" in statement:
+            statements.add(statement)
+
+    for size in range(1, 200, 3):
+        store.write(number, outcome(*((0, end + row) for row in range(size))), NOW, {})
+        end += size
+
+    assert len(statements) <= INSERT_ROWS
