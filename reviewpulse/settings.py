@@ -114,7 +114,9 @@ class WorkerSettings(RoomSettings):
     """How `reviewpulse work` batches and scores."""
 
     group: Annotated[str, Field(description="consumer group of the workers")] = "reviewpulse"
-    checkpoint: Annotated[str, Field(description="checkpoint folder, `default` (bundled), or `champion`")] = "default"
+    checkpoint: Annotated[
+        str, Field(description="checkpoint folder, `champion`, or a bundled one: `default`, `fast`")
+    ] = "default"
     device: Annotated[Device, Field(description="where the model runs; auto takes a GPU if there is one")] = "auto"
     batch_reviews: Annotated[int, Field(ge=1, description="most reviews in a micro-batch")] = 256
     batch_seconds: Annotated[float, Field(gt=0, description="longest wait for a micro-batch to fill")] = 0.1

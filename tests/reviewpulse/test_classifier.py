@@ -216,7 +216,7 @@ def test_more_word_pieces_than_vectors_are_refused(tiny_checkpoint: Path, tmp_pa
 
 
 def test_an_unknown_name_lists_the_bundled_ones() -> None:
-    with pytest.raises(CheckpointError, match="there is: default"):
+    with pytest.raises(CheckpointError, match="there is: default, fast"):
         find_checkpoint("no-such-checkpoint")
 
 
@@ -230,9 +230,10 @@ def test_a_path_is_a_folder_even_where_it_ends_like_a_bundled_name(
     assert read_card(find_checkpoint("default")).name == "default"
 
 
-def test_the_bundled_checkpoint_is_light_and_knows_praise_from_blame() -> None:
-    folder = find_checkpoint("default")
-    assert sum(path.stat().st_size for path in folder.iterdir()) <= 25_000_000
+@pytest.mark.parametrize(("name", "most_bytes"), [("default", 25_000_000), ("fast", 10_000_000)])
+def test_a_bundled_checkpoint_is_light_and_knows_praise_from_blame(name: str, most_bytes: int) -> None:
+    folder = find_checkpoint(name)
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= most_bytes
 
     predictions = SentimentClassifier.load(folder, "cpu").predict(
         ["Love it | Works perfectly, best purchase this year!", "Broken | Died after one day, waste of money."]
