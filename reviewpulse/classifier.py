@@ -26,7 +26,7 @@ from reviewpulse.decision import Predictions, decide, outputs_of
 from reviewpulse.errors import CheckpointError
 from reviewpulse.labels import LABELS
 
-PASS_TOKENS: Final = {"cpu": 1_024, "cuda": 16_384}
+PASS_TOKENS: Final = {"cpu": 1_536, "cuda": 16_384}
 """Tokens in one forward pass by device, padding included: few enough for the caches of one CPU core."""
 
 _SLICE_TEXTS: Final = 4_096
