@@ -4,13 +4,13 @@ import logging
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from reviewpulse.card import find_checkpoint
+from reviewpulse.card import find_checkpoint, read_card
 from reviewpulse.errors import RegistryError, ReviewpulseError
 from reviewpulse.progress import progress_on
 from reviewpulse.registry import Registry
@@ -22,6 +22,9 @@ log = logging.getLogger("reviewpulse")
 models = typer.Typer(
     no_args_is_help=True, help="Checkpoint versions side by side in REVIEWPULSE_MODELS, and which one is the champion."
 )
+
+BUNDLED: Final = "default"
+"""The checkpoint that scores the stream where nobody promoted another."""
 
 VersionArgument = Annotated[str, typer.Argument(help="A version, as `models list` shows it.")]
 
@@ -84,7 +87,8 @@ def promote(
     """Make a version the champion, if it does not lose against the present one.
 
     It loses when macro-F1 is below the champion's with 95 % certainty, by paired bootstrap on the
-    same reviews. Without a champion in the registry the bundled `default` is the one to meet.
+    same reviews. Without a champion in the registry the bundled `default` is the one to meet, and becomes the
+    champion before, to which a rollback goes back.
     Of the present champion --tracking-uri sets the alias alone.
     """
     registry = _registry()
@@ -97,7 +101,11 @@ def promote(
             return
     challenger, changes = registry.path(version), len(registry.history())
     evidence = _evidence(registry, challenger, files or [], is_forced=force)
-    registry.promote(version, now=datetime.now(UTC), evidence=evidence, is_forced=force, judged_after=changes)
+    now, bundled = datetime.now(UTC), find_checkpoint(BUNDLED)
+    if not changes and registry.card(version) != read_card(bundled):
+        registry.begin(bundled, now=now)
+        changes = 1
+    registry.promote(version, now=now, evidence=evidence, is_forced=force, judged_after=changes)
     typer.echo(f"champion: {version}; {evidence}")
     if tracking_uri:
         _set_alias(registry, version, tracking_uri)
@@ -151,7 +159,7 @@ def _evidence(registry: Registry, challenger: Path, files: list[Path], *, is_for
             return "not judged"
         raise RegistryError("a promotion is judged on reviews: name files of rated reviews, or --force")
     try:
-        champion = registry.champion_path() or find_checkpoint("default")
+        champion = registry.champion_path() or find_checkpoint(BUNDLED)
         with progress_on(Console(stderr=True), "promote") as progress:
             verdict = judge(challenger, champion, Reviews(files), progress, device)
     except ReviewpulseError as exc:

@@ -1,5 +1,7 @@
 """The offline commands: eda, train, compare and evaluate."""
 
+import contextlib
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +20,9 @@ TrainOnly = Annotated[
     typer.Option(help="Never evaluate on rows whose field `source` is this, nor of what its training named."),
 ]
 SMALLEST = ["small-2x128"]
+NOTHING_WRITTEN = "nothing was written"
+INTERRUPTED = 130
+"""The exit code of a program that Ctrl-C ended."""
 
 
 def eda(
@@ -30,7 +35,7 @@ def eda(
     """
     from training.eda.explore import explore
 
-    with progress_on(Console(stderr=True), "eda") as progress:
+    with _interruptible(NOTHING_WRITTEN), progress_on(Console(stderr=True), "eda") as progress:
         folder = explore(files, into, now=datetime.now(UTC), progress=progress)
     typer.echo(f"report: {folder / 'report.md'}")
 
@@ -115,7 +120,10 @@ def train(
         recipe=recipe,
     )
     sources = Sources(files, unlabelled or [])
-    with progress_on(Console(stderr=True), "train") as progress:
+    with (
+        _interruptible("the same command goes on from the last snapshot, if one was kept (every five minutes)"),
+        progress_on(Console(stderr=True), "train") as progress,
+    ):
         card = train_on_files(sources, into, plan, now=datetime.now(UTC), progress=progress)
     figures = ", ".join(f"{figure} {value:.3f}" for figure, value in card.metrics.items())
     typer.echo(f"checkpoint {into}: on the reviews of the validation {figures}")
@@ -161,7 +169,10 @@ def compare(
         name=into.name, vocabulary=vocabulary, max_tokens=max_tokens, train_only=tuple(train_only or ()), recipe=recipe
     )
     sources = Sources(files)
-    with progress_on(Console(stderr=True), "compare") as progress:
+    with (
+        _interruptible("the same command goes on with the training that was running"),
+        progress_on(Console(stderr=True), "compare") as progress,
+    ):
         comparison = run_comparison(
             sources,
             into,
@@ -196,7 +207,7 @@ def evaluate(
 
     reviews = Reviews(files, training_files or [], train_only or [])
     judged = _resolved(checkpoint)
-    with progress_on(Console(stderr=True), "evaluate") as progress:
+    with _interruptible(NOTHING_WRITTEN), progress_on(Console(stderr=True), "evaluate") as progress:
         folder, evaluation = evaluate_on_files(
             judged, reviews, into, device=load(WorkerSettings).device, now=datetime.now(UTC), progress=progress
         )
@@ -208,6 +219,16 @@ def evaluate(
         from training.tracking import record_evaluation
 
         record_evaluation(judged, folder / METRICS_FILE, tracking_uri)
+
+
+@contextlib.contextmanager
+def _interruptible(consequence: str) -> Iterator[None]:
+    """Let Ctrl-C end the command with what that means for the work done so far."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"stopped by Ctrl-C: {consequence}", err=True)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _resolved(checkpoint: str) -> Path:

@@ -9,7 +9,6 @@ history tells of. Writers take turns by a lock file; readers need no lock and no
 
 import fcntl
 import logging
-import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from reviewpulse.card import CARD_FILE, Card, find_checkpoint, read_card
+from reviewpulse.durable import copy_folder, sync
 from reviewpulse.errors import RegistryError, ReviewpulseError
 from reviewpulse.records import NOT_JSON
 
@@ -84,9 +84,9 @@ class Registry:
             for part in self.folder.glob(f".*-*{_PART}"):  # left by a process that was killed
                 shutil.rmtree(part)
             part = self.folder / f".{version}{_PART}"
-            _copy(checkpoint, part)
+            copy_folder(checkpoint, part)
             part.rename(self.folder / version)
-            _sync(self.folder)
+            sync(self.folder)
         return version
 
     def versions(self) -> list[Version]:
@@ -141,6 +141,16 @@ class Registry:
             if version == previous:
                 raise RegistryError(f"{version} is the champion of {self.folder} already; promote another")
             self._append(Change(now.astimezone(UTC), version, previous, "promote", evidence, is_forced))
+
+    def begin(self, bundled: Path, *, now: datetime) -> None:
+        """Add a bundled checkpoint and make it the first champion, so that a rollback can go back to it.
+
+        Raises as `add` and `promote`; RegistryError where there has been a champion.
+        """
+        version = _id_of(read_card(bundled))
+        if version not in self._ids():
+            self.add(bundled)
+        self.promote(version, now=now, evidence="bundled with reviewpulse", is_forced=False, judged_after=0)
 
     def rollback(self, *, now: datetime) -> str:
         """Make the champion before the present one champion again and return its id; once more goes further back.
@@ -205,9 +215,9 @@ class Registry:
         history = msgspec.json.encode(_State((*self.history(), change)))
         aside = self.folder / f".{REGISTRY_FILE}{_PART}"
         aside.write_bytes(msgspec.json.format(history, indent=2) + b"\n")
-        _sync(aside)
+        sync(aside)
         aside.replace(self.file)
-        _sync(self.folder)
+        sync(self.folder)
 
 
 def resolve_checkpoint(name_or_folder: str, models: Path) -> Path:
@@ -248,23 +258,3 @@ def _refuse_links_elsewhere(checkpoint: Path) -> None:
             raise RegistryError(
                 f"{path} is a link to what is no file of the checkpoint; remove it, or add a copy made by 'cp -rL'"
             )
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy a folder, links as what they lead to, with the rights of new files, and wait until it is on the disk."""
-    target.mkdir()
-    for path in source.iterdir():
-        if path.is_dir():
-            _copy(path, target / path.name)
-        else:
-            _sync(shutil.copyfile(path, target / path.name))
-    _sync(target)
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file's content or a folder's names are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import itertools
 import logging
 import re
 import sqlite3
@@ -66,11 +67,28 @@ def customer_key(example: Example) -> bytes:
     return hashlib.blake2b(example.user_id.encode(), digest_size=16, person=b"customer").digest()
 
 
+class Account(NamedTuple):
+    """Where every example that was offered to a corpus has gone."""
+
+    training: int
+    unlabelled: int
+    """On the training side, without a class."""
+    validation: int
+    test: int
+    train_only: int
+    """That nothing knows, and that may not be evaluated on."""
+    left_out: int
+    """On no side: for training only, yet by a customer who is set apart, or as new as those set apart by time."""
+    repeats: int
+    """Of an earlier text."""
+
+
 class Corpus:
     """Examples in a SQLite file, each text once; used as a context manager."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._repeats = 0
         with self._writing():
             self._connection = sqlite3.connect(path, isolation_level=None)
             self._connection.executescript(_TABLES)
@@ -86,13 +104,15 @@ class Corpus:
 
         Raises TrainingError when the disk has no room.
         """
+        offered = itertools.count()
         with self._writing(), self._connection:
             self._connection.execute("BEGIN")
-            self._connection.executemany(
+            kept = self._connection.executemany(
                 "INSERT OR IGNORE INTO examples (key, customer, text, class, timestamp, category, is_train_only)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (_row(example) for example in examples),
-            )
+                (_row(example) for example, _ in zip(examples, offered, strict=False)),
+            ).rowcount
+        self._repeats += next(offered) - max(kept, 0)  # -1 where none was offered
 
     def split(self, plan: SplitPlan) -> Cutoffs:
         """Put every customer, with all of their reviews, on one side, and return the times that separate the sides.
@@ -141,6 +161,18 @@ class Corpus:
         """Return how many examples there are, on all sides."""
         (count,) = self._connection.execute("SELECT COUNT(*) FROM examples").fetchone()
         return int(count)
+
+    def account(self) -> Account:
+        """Return where the examples are, after they were put on their sides."""
+        (counts,) = self._connection.execute(
+            "SELECT COUNT(*) FILTER (WHERE side = 'training' AND class IS NOT NULL),"
+            " COUNT(*) FILTER (WHERE side = 'training' AND class IS NULL),"
+            " COUNT(*) FILTER (WHERE side = 'validation' AND is_evaluable),"
+            " COUNT(*) FILTER (WHERE side = 'test' AND is_evaluable),"
+            " COUNT(*) FILTER (WHERE side != 'training' AND NOT is_evaluable),"
+            " COUNT(*) FILTER (WHERE side IS NULL) FROM examples"
+        )
+        return Account(*counts, self._repeats)
 
     def texts(self, side: Side, *, with_unlabelled: bool = False) -> Iterator[str]:
         """Yield a side's texts, oldest row first, those without a class only if asked for."""

@@ -19,7 +19,7 @@ from reviewpulse.labels import LABELS
 from training.base import Base, load_base
 from training.batches import Examples
 from training.checkpoint import choose_decision, finish, first_card
-from training.corpus import Corpus
+from training.corpus import Account, Corpus
 from training.cutting import keep_layers, keep_neurons, keep_words, set_dropout, train_upper_layers
 from training.evaluation.metrics import measure
 from training.fit import Fitting, Step, autocast
@@ -103,7 +103,7 @@ def _refuse_unusable(corpus: Corpus) -> None:
         raise TrainingError(
             f"all reviews to train on are '{LABELS[int(classes[0])]}'; give files with at least two classes"
         )
-    log.info("training on %d reviews, choosing on %d", len(classes), len(validation))
+    _say_where_all_are(corpus.account())
     if len(validation) < FEW_REVIEWS:
         log.warning(
             "only %d reviews choose the epoch, the temperature and tau: do not trust the figures", len(validation)
@@ -125,6 +125,19 @@ def _prepared_base(plan: Plan, corpus: Corpus, outputs: int) -> Base:
         train_upper_layers(base, plan.upper_layers)
     set_dropout(base, plan.recipe.dropout)
     return base
+
+
+def _say_where_all_are(account: Account) -> None:
+    counts = {
+        "to train on": account.training,
+        "to train on without stars": account.unlabelled,
+        "to choose on": account.validation,
+        "set apart for a test": account.test,
+        "left out as repeats of a text": account.repeats,
+        "left out as too near to those set apart": account.left_out,
+    }
+    told = (f"{count:,} {what}" for what, count in counts.items() if count)
+    log.info("of %s reviews %s", f"{sum(counts.values()):,}", ", ".join(told))
 
 
 @torch.inference_mode()

@@ -58,8 +58,10 @@ def test_versions_stand_side_by_side_and_one_is_the_champion(trained: Path, mode
     lines = run("list").splitlines()
 
     assert lines[0].split() == ["version", "trained", "base", "macro-F1", "MAE", "stars", "reviews"]
-    assert [line.split()[0] for line in lines[1:]] == ["bad-20260102-000000", "good-20260102-000000"]
-    assert [line.endswith("champion") for line in lines[1:]] == [False, True]
+    *others, bundled = (line.split()[0] for line in lines[1:])
+    assert bundled.startswith("default-")
+    assert others == ["bad-20260102-000000", "good-20260102-000000"]
+    assert [line.endswith("champion") for line in lines[1:]] == [False, True, False]
     shown = run("show", "good-20260102-000000")
     assert "# Checkpoint `good`" in shown
     assert "promote to good-20260102-000000 (FORCED): not judged" in shown
@@ -84,6 +86,24 @@ def test_a_challenger_that_loses_is_not_promoted_and_a_forced_one_is_recorded_as
     run("promote", "good-20260102-000000", trained / "reviews.jsonl")
     assert not Registry(models).history()[-1].is_forced
     assert "champion: bad-20260102-000000" in run("rollback")
+
+
+def test_the_first_promotion_can_be_taken_back_to_the_bundled_checkpoint(trained: Path, models: Path) -> None:
+    """There was nothing to go back to, though the stream had been scored by `default` until then."""
+    run("add", trained / "good")
+    run("promote", "good-20260102-000000", "--force")
+
+    assert "champion: default-" in run("rollback")
+    assert Registry(models).history()[0].evidence == "bundled with reviewpulse"
+    with pytest.raises(ReviewpulseError, match="has no champion before default-"):
+        run("rollback")
+
+
+def test_the_bundled_checkpoint_is_promoted_as_any_other(models: Path) -> None:
+    version = run("add", "default").strip()
+    run("promote", version, "--force")
+
+    assert [change.version for change in Registry(models).history()] == [version]
 
 
 def test_a_promotion_is_judged_on_the_device_of_the_settings(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:

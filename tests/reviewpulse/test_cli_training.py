@@ -1,4 +1,5 @@
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from typer.testing import CliRunner
 from reviewpulse.card import read_card
 from reviewpulse.cli import app
 from tests.training.examples import write_reviews
+from training.resume import Snapshots
 
 RUNNER = CliRunner()
 
@@ -88,3 +90,24 @@ def test_a_look_at_files_names_its_report(reviews: Path, tmp_path: Path) -> None
 
     assert said.endswith(f"report: {tmp_path / 'eda' / 'report.md'}\n")
     assert (tmp_path / "eda" / "report.md").is_file()
+
+
+def test_ctrl_c_says_that_the_same_command_goes_on_and_it_does(
+    reviews: Path, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["train", reviews, "--into", tmp_path / "mine", "--base", tiny_checkpoint, "--max-tokens", 16]
+    save = Snapshots.save
+
+    def interrupted(self: Snapshots, *state: object) -> None:
+        save(self, *state)  # type: ignore[arg-type]
+        signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Snapshots, "save", interrupted)
+        result = RUNNER.invoke(app, list(map(str, words)))
+
+    assert result.exit_code == 130
+    assert "stopped by Ctrl-C: the same command goes on from the last snapshot" in result.output
+    assert not (tmp_path / "mine").exists()
+    run(*words)
+    assert (tmp_path / "mine" / "card.json").exists()

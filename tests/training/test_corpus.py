@@ -5,7 +5,7 @@ import pytest
 
 from reviewpulse.records import Review
 from tests.training.examples import example
-from training.corpus import Corpus, example_of, text_key
+from training.corpus import Account, Corpus, example_of, text_key
 from training.split import Cutoffs, Side, SplitPlan
 
 DAY = 86_400_000
@@ -127,3 +127,16 @@ def test_an_example_is_cleaned_as_the_stream_cleans() -> None:
 
     assert example_of(review) == ("Café | so good", 4.0, "u", 7, "Food", False)
     assert example_of(review, is_labelled=False).rating is None
+
+
+def test_every_example_is_accounted_for(corpus: Corpus) -> None:
+    corpus.add(example(f"text {day}", user_id=f"customer {day}", timestamp=day * DAY) for day in range(100))
+    corpus.add([example("text 1"), example("TEXT 2")])
+    corpus.add([])
+    corpus.add([example("unrated", rating=None), example("new", is_train_only=True, timestamp=100 * DAY)])
+
+    corpus.split(SplitPlan(test_share=0.2, validation_share=0.1, later_share=1))
+
+    assert corpus.account() == Account(
+        training=70, unlabelled=1, validation=10, test=20, train_only=0, left_out=1, repeats=2
+    )

@@ -18,7 +18,18 @@ from training.eda.explore import count_files, explore
 from training.eda.figures import write_figures
 from training.eda.groups import CategoryTally
 from training.eda.lengths import spread_of
-from training.eda.records import Category, ClassCounts, Count, FileCounts, Lengths, Markup, Period, Report, Spread
+from training.eda.records import (
+    Category,
+    ClassCounts,
+    Count,
+    FileCounts,
+    Lengths,
+    Markup,
+    Period,
+    Report,
+    Spread,
+    StarTitles,
+)
 from training.eda.report import markdown
 from training.eda.summary import summary
 from training.eda.words import Vocabulary, log_odds_z
@@ -95,6 +106,16 @@ def test_rows_classes_gaps_and_markup_are_counted(tmp_path: Path) -> None:
         Count("category", 3, 0.75),
     )
     assert report.markup == Markup(tags=1, entities=1, cut_texts=0)
+
+
+def test_titles_that_say_nothing_but_the_stars_are_counted_and_told(tmp_path: Path) -> None:
+    titles = ["Five Stars", "five stars!", "&#53; star", "One Star", "Five stars for the price", "", "Good"]
+    rows = [{"text": f"text {number}", "rating": 5, "title": title} for number, title in enumerate(titles)]
+
+    report = report_of([file_of(tmp_path / "a.jsonl", rows)], tmp_path)
+
+    assert report.star_titles == StarTitles(reviews=4, telling=3)
+    assert any("such as 'Five Stars': 4 (57.1%); in 75.0% of them" in said for said in summary(report))
 
 
 def test_repeats_are_found_across_files_and_counted_where_they_stand(tmp_path: Path) -> None:

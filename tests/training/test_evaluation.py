@@ -60,6 +60,28 @@ def test_only_reviews_that_training_never_saw_are_evaluated_on(checkpoint: Path,
     assert weights * 0.8 < evaluation.weights_bytes < weights
 
 
+def test_figures_without_titles_that_give_the_stars_away_stand_apart(
+    checkpoint: Path, reviews: Path, tmp_path: Path
+) -> None:
+    rows = [json.loads(line) for line in reviews.read_text().splitlines()]
+    told = [row | {"text": f"{row['text']}000", "user_id": f"another {place}"} for place, row in enumerate(rows)]
+    told = [row | {"title": "Five Stars" if row["rating"] == 1 else None} for row in told]
+    path = tmp_path / "told.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*told, told[0]]))
+
+    folder, evaluation = run(checkpoint, tmp_path, path)
+
+    assert evaluation.star_title_reviews == 1_000
+    assert evaluation.left_out_repeats == 1
+    figures = evaluation.candidates[MODEL]
+    assert figures.without_star_titles is not None
+    assert figures.without_star_titles["accuracy"] == figures.classes["very positive"].recall > 0.5
+    assert (
+        "macro-F1 without the 1,000 reviews whose title says nothing but the stars"
+        in (folder / "metrics.txt").read_text()
+    )
+
+
 def test_an_evaluation_leaves_a_folder_that_says_all(checkpoint: Path, reviews: Path, tmp_path: Path) -> None:
     folder, evaluation = run(checkpoint, tmp_path, reviews)
 

@@ -5,9 +5,10 @@ import pytest
 from matplotlib.figure import Figure
 
 from reviewpulse.decision import Predictions
-from training.evaluation.evaluate import MODEL, Evaluation, Figures, Outcome
+from training.evaluation.evaluate import MODEL, Evaluation, Outcome
 from training.evaluation.figures import _confusion, _reliability, _training
 from training.evaluation.metrics import ChanceError
+from training.evaluation.slices import Figures
 from training.history import History
 
 

@@ -75,6 +75,13 @@ class Markup(msgspec.Struct, frozen=True, kw_only=True):
     cut_texts: int
 
 
+class StarTitles(msgspec.Struct, frozen=True, kw_only=True):
+    """How many reviews have a title that says nothing but the stars, and in how many of them it tells the class."""
+
+    reviews: int
+    telling: int
+
+
 class Period(msgspec.Struct, frozen=True, kw_only=True):
     """A month (`2019-05`) or a year (`2019`), UTC."""
 
@@ -138,6 +145,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     missing: tuple[Count, ...]
     lengths: tuple[Lengths, ...]
     markup: Markup
+    star_titles: StarTitles
     future_reviews: int
     """Reviews dated later than made_at; they are in months and years but not in the figure."""
     years: tuple[Period, ...]

@@ -89,6 +89,7 @@ def _missing(report: Report) -> str:
     held = (
         ("HTML tags", markup.tags),
         ("HTML entities", markup.entities),
+        ("a title that says nothing but the stars", report.star_titles.reviews),
         ("more text than cleaning looks at", markup.cut_texts),
     )
     found = ([name, f"{count:,}", shown_share(count / report.total.reviews)] for name, count in held)

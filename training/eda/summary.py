@@ -68,6 +68,17 @@ def _repeats(report: Report) -> list[str]:
     return [said]
 
 
+def _star_titles(report: Report) -> list[str]:
+    titles = report.star_titles
+    if not titles.reviews:
+        return []
+    return [
+        f"Reviews whose title says nothing but the stars, such as 'Five Stars': {titles.reviews:,} "
+        f"({shown_share(titles.reviews / report.total.reviews)}); in {shown_share(titles.telling / titles.reviews)} of "
+        "them it gives the class away. A model reads it there: `evaluate` shows the figures without them as well."
+    ]
+
+
 def _gaps(report: Report) -> list[str]:
     consequences = (
         ("timestamp", "a date", "They cannot be held out as the newest ones."),
@@ -126,4 +137,12 @@ def _stars(year: Period) -> float:
     return year.mean_rating or 0.0
 
 
-_FINDINGS: Final[tuple[Callable[[Report], list[str]], ...]] = (_size, _imbalance, _repeats, _gaps, _lengths, _drift)
+_FINDINGS: Final[tuple[Callable[[Report], list[str]], ...]] = (
+    _size,
+    _imbalance,
+    _repeats,
+    _star_titles,
+    _gaps,
+    _lengths,
+    _drift,
+)

@@ -15,13 +15,14 @@ from reviewpulse.labels import LABELS, class_of_stars
 from reviewpulse.reasons import kind_of
 from reviewpulse.records import Review
 from reviewpulse.rows import BadRow, Row
-from reviewpulse.text import CLEANING_VERSION, LONGEST_TEXT, model_text
+from reviewpulse.text import CLEANING_VERSION, LONGEST_TEXT, clean, model_text
 from training.corpus import text_key
 from training.eda.groups import CategoryTally, TimeTally, printable
 from training.eda.lengths import LengthTally
-from training.eda.records import ClassCounts, Count, FileCounts, Markup, Report
+from training.eda.records import ClassCounts, Count, FileCounts, Markup, Report, StarTitles
 from training.eda.repeats import Repeats
 from training.eda.words import Vocabulary, words_of
+from training.titles import stars_of_title
 
 FIELDS: Final = ("title", "rating", "user_id", "timestamp", "asin", "category")
 """Fields whose absence is reported; a row without text is no review at all."""
@@ -56,6 +57,7 @@ class Tally:
         self._classes: Counter[int] = Counter()
         self._text_classes: Counter[int] = Counter()
         self._tags = self._entities = self._cut_texts = 0
+        self._star_titles = self._telling_titles = 0
         self._time = TimeTally(now)
         self._categories = CategoryTally()
         self._lengths = LengthTally()
@@ -85,6 +87,7 @@ class Tally:
             self._classes[label] += 1
         self._missing.update(field for field in FIELDS if getattr(review, field) is None)
         self._add_markup(review)
+        self._add_title(clean(review.title or ""), label)
         self._time.add(review, label)
         self._categories.add(review)
         file.exact_repeats += self._repeats.is_repeated(review.review_id or "")
@@ -95,6 +98,12 @@ class Tally:
         self._tags += _TAG.search(title_and_text) is not None
         self._entities += _ENTITY.search(title_and_text) is not None
         self._cut_texts += len(review.text) > LONGEST_TEXT
+
+    def _add_title(self, title: str, label: int | None) -> None:
+        stars = stars_of_title(title)
+        if stars is not None:
+            self._star_titles += 1
+            self._telling_titles += class_of_stars(stars) == label
 
     def _add_text(self, text: str, label: int | None, file: FileTally) -> None:
         """Count a cleaned text; lengths and words are of its first form alone, as training keeps that one."""
@@ -123,6 +132,7 @@ class Tally:
             missing=_counts(((field, self._missing[field]) for field in FIELDS), total.reviews),
             lengths=self._lengths.lengths(),
             markup=Markup(tags=self._tags, entities=self._entities, cut_texts=self._cut_texts),
+            star_titles=StarTitles(reviews=self._star_titles, telling=self._telling_titles),
             future_reviews=self._time.future_reviews,
             years=self._time.years(),
             months=self._time.months(),

@@ -24,8 +24,8 @@ from training.checkpoint import choose_decision
 from training.command import Sources, train_on_files
 from training.corpus import Corpus
 from training.evaluation.bootstrap import Difference, macro_f1_difference
-from training.evaluation.evaluate import LONGEST_NAME
 from training.evaluation.metrics import measure
+from training.evaluation.slices import LONGEST_NAME
 from training.objectives import Imbalance
 from training.plan import Plan
 from training.reading import fill_corpus

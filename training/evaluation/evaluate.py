@@ -21,31 +21,14 @@ from reviewpulse.visible import visible_line
 from training.corpus import Corpus
 from training.evaluation.baselines import FEWEST_TEXTS, MAJORITY, predict_majority, predict_tfidf, train_tfidf
 from training.evaluation.bootstrap import Difference, macro_f1_difference
-from training.evaluation.metrics import ChanceError, ClassFigures, chance_calibration_error, measure, measure_classes
+from training.evaluation.metrics import ChanceError, chance_calibration_error
+from training.evaluation.slices import LONGEST_NAME, Figures, Slices, figures_of
 from training.split import Side
 
 BATCH_TEXTS: Final = 256
 """Texts scored at once: as many as a full micro-batch of the worker."""
 
-FEWEST_IN_CATEGORY: Final = 50
-"""A category with fewer reviews is counted among `other`: its figures would be chance."""
-
-LONGEST_NAME: Final = 80
-"""Characters of a category's or file's name that are told."""
-
 MODEL: Final = "checkpoint"
-
-
-class Figures(msgspec.Struct, frozen=True):
-    """How well one candidate did."""
-
-    overall: dict[str, float]
-    classes: dict[str, ClassFigures]
-    confusion: list[list[int]]
-    """(true label, given label), in label order."""
-    categories: dict[str, dict[str, float]]
-    reviews_per_second: float | None
-    """On this evaluation's machine, texts in and labels out; None for a candidate that computes nothing."""
 
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,10 +44,16 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     left_out_training: int
     """Reviews that the checkpoint was trained on, or that customers of such reviews wrote."""
     left_out_validation: int
+    left_out_train_only: int | None = None
+    """Reviews that it never saw, of a source that is never evaluated on; None in evaluations of earlier versions."""
+    left_out_repeats: int | None = None
+    """Reviews whose text came earlier in the files; None in evaluations of earlier versions."""
     training_reviews: int | None = None
     """Reviews with stars that the checkpoint learned from; None in evaluations of earlier versions."""
     baseline_reviews: int
     """Reviews that the TF-IDF baseline learned from; 0 where there were too few for one."""
+    star_title_reviews: int | None = None
+    """Reviews whose title says nothing but the stars; None in evaluations of earlier versions."""
     candidates: dict[str, Figures]
     above: dict[str, Difference]
     """Macro-F1 of the checkpoint less that of each baseline on the same reviews, by paired bootstrap."""
@@ -120,7 +109,8 @@ def evaluate(
     is left to evaluate on.
     """
     texts, classes = list(corpus.texts(Side.test)), corpus.classes(Side.test)
-    seen = {side: len(corpus.classes(side)) for side in (Side.training, Side.validation)}
+    account = corpus.account()
+    seen = {Side.training: account.training, Side.validation: account.validation}
     if not texts:
         raise TrainingError(
             f"no rated review is left to evaluate on: the checkpoint knows {seen[Side.training]:,} from its training "
@@ -134,7 +124,7 @@ def evaluate(
         watcher.on_baseline(seen[Side.training])
         fitted = train_tfidf(list(corpus.texts(Side.training)), corpus.classes(Side.training))
         candidates |= {name: score(functools.partial(predict_tfidf, fitted[name]), texts) for name in fitted}
-    categories = _merged_categories(list(corpus.categories(Side.test)))
+    slices = Slices.of(texts, list(corpus.categories(Side.test)))
     evaluation = Evaluation(
         checkpoint=classifier.card.name,
         version=classifier.card.version,
@@ -144,9 +134,12 @@ def evaluate(
         reviews_sha256=_sha256(texts, classes),
         left_out_training=seen[Side.training],
         left_out_validation=seen[Side.validation],
+        left_out_train_only=account.train_only,
+        left_out_repeats=account.repeats,
         training_reviews=classifier.card.training_reviews,
+        star_title_reviews=len(texts) - int(slices.has_plain_title.sum()),
         baseline_reviews=seen[Side.training] if len(candidates) > 2 else 0,
-        candidates={name: _figures(*given, classes, categories) for name, given in candidates.items()},
+        candidates={name: figures_of(*given, classes, slices) for name, given in candidates.items()},
         above=_above(candidates, classes),
         weights_bytes=classifier.weights_bytes,
         processor=processor_name(),
@@ -176,36 +169,6 @@ def _above(
 ) -> dict[str, Difference]:
     labels = {name: predictions.classes for name, (predictions, _) in candidates.items()}
     return {name: macro_f1_difference(labels[MODEL], labels[name], classes) for name in labels if name != MODEL}
-
-
-def _figures(
-    predictions: Predictions,
-    reviews_per_second: float | None,
-    classes: npt.NDArray[np.int64],
-    categories: npt.NDArray[np.str_],
-) -> Figures:
-    confusion = np.zeros((len(LABELS), len(LABELS)), dtype=int)
-    np.add.at(confusion, (classes, predictions.classes), 1)
-    by_category = {}
-    for category in sorted(set(categories.tolist())):
-        rows = categories == category
-        part = Predictions(predictions.probabilities[rows], predictions.classes[rows])
-        by_category[category] = {"reviews": float(rows.sum()), **measure(part, classes[rows])}
-    return Figures(
-        overall=measure(predictions, classes),
-        classes=measure_classes(predictions.classes, classes),
-        confusion=confusion.tolist(),
-        categories=by_category,
-        reviews_per_second=None if reviews_per_second is None else round(reviews_per_second, 1),
-    )
-
-
-def _merged_categories(categories: list[str]) -> npt.NDArray[np.str_]:
-    harmless = [visible_line(category, LONGEST_NAME) for category in categories]
-    names, places, counts = np.unique(harmless, return_inverse=True, return_counts=True)
-    kept = np.where(counts >= FEWEST_IN_CATEGORY, names, "other")
-    merged: npt.NDArray[np.str_] = kept[places]
-    return merged
 
 
 def processor_name() -> str:

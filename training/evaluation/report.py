@@ -27,7 +27,8 @@ def _heading(evaluation: Evaluation) -> str:
         f"checkpoint {evaluation.checkpoint}, version {evaluation.version}, on {evaluation.reviews:,} reviews of "
         f"{', '.join(evaluation.files)}",
         f"left out: {evaluation.left_out_training:,} that its training knew (the text or the customer), "
-        f"{evaluation.left_out_validation:,} that its validation knew",
+        f"{evaluation.left_out_validation:,} that its validation knew, {evaluation.left_out_train_only or 0:,} for "
+        f"training only, {evaluation.left_out_repeats or 0:,} repeats of an earlier text",
         f"weights of {evaluation.weights_bytes / 1e6:.1f} MB; speed on {evaluation.processor}, {evaluation.device}, "
         f"{evaluation.threads} threads",
     ]
@@ -41,6 +42,8 @@ def _heading(evaluation: Evaluation) -> str:
             f"ECE {evaluation.candidates[MODEL].overall['expected_calibration_error']:.3f}, where so many reviews of a "
             f"perfectly calibrated model show {chance.mean:.3f} (95 of 100 times below {chance.high:.3f})"
         )
+    if (plain := _without_star_titles(evaluation)) is not None:
+        lines.append(plain)
     if evaluation.baseline_reviews:
         lines.append(f"TF-IDF was trained on {evaluation.baseline_reviews:,} reviews of the checkpoint's training")
     else:
@@ -55,6 +58,18 @@ def _handicap(evaluation: Evaluation) -> str:
     """Return that the baseline learned from much less than the checkpoint, where it did."""
     learned, known = evaluation.baseline_reviews, evaluation.training_reviews or 0
     return f", which learned from only {learned:,} of the checkpoint's {known:,} reviews" * (2 * learned < known)
+
+
+def _without_star_titles(evaluation: Evaluation) -> str | None:
+    """Return the macro-F1 where no title gives the stars away; None where there is no such title, or nothing else."""
+    plain = {name: figures.without_star_titles for name, figures in evaluation.candidates.items()}
+    shown = [f"{name} {figures['macro_f1']:.3f}" for name, figures in plain.items() if figures]
+    if not shown:
+        return None
+    return (
+        f"macro-F1 without the {evaluation.star_title_reviews:,} reviews whose title says nothing but the stars "
+        f"('Five Stars'): {', '.join(shown)}"
+    )
 
 
 def _candidates(evaluation: Evaluation) -> str:
