@@ -23,9 +23,9 @@ from reviewpulse.classifier import SentimentClassifier, compute_dtype, pad, sile
 from reviewpulse.labels import class_of_stars
 from reviewpulse.progress import SilentProgress
 from training.base import Base, load_base
-from training.corpus import Example
 from training.evaluation.baselines import TFIDF, predict_tfidf, train_tfidf
 from training.evaluation.evaluate import BATCH_TEXTS, processor_name
+from training.example import Example
 from training.reading import rated_examples
 
 PLAIN_ROWS = 64

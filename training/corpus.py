@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import itertools
 import logging
-import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -15,56 +14,15 @@ import numpy.typing as npt
 
 from reviewpulse.errors import TrainingError
 from reviewpulse.labels import class_of_stars
-from reviewpulse.records import Review
-from reviewpulse.text import model_text
+from training.example import Example, customer_key, text_key
 from training.split import Cutoffs, Side, SplitPlan, side_of_customer
-
-OWN_TEXT_CHARACTERS: Final = 50
-"""A body with so many letters and digits is taken for the same review whatever its title says."""
 
 MOST_OF_ONE_TIME: Final = 2
 """Where so many times the reviews wanted are as new as the last of them, dates tell too little to split by."""
 
-_NOT_ALPHANUMERIC: Final = re.compile(r"[\W_]+")
 _READ_ROWS: Final = 1_000
 
 log = logging.getLogger(__name__)
-
-
-class Example(NamedTuple):
-    """One review as training sees it."""
-
-    text: str
-    rating: float | None
-    user_id: str | None
-    timestamp: int | None
-    category: str | None
-    is_train_only: bool = False
-
-
-def example_of(review: Review, *, is_train_only: bool = False, is_labelled: bool = True) -> Example:
-    """Return the review's example; its rating is left out unless it is labelled."""
-    text = model_text(review.title or "", review.text)
-    rating = review.rating if is_labelled else None
-    return Example(text, rating, review.user_id, review.timestamp, review.category, is_train_only)
-
-
-def text_key(title_and_text: str) -> bytes:
-    """Return 16 bytes that are the same for texts that differ only in case, spaces, punctuation or a title.
-
-    >>> text_key("Loud | Good, but loud!") == text_key("loud good but LOUD")
-    True
-    """
-    body = _NOT_ALPHANUMERIC.sub("", title_and_text.partition(" | ")[2].casefold())
-    whole = body if len(body) >= OWN_TEXT_CHARACTERS else _NOT_ALPHANUMERIC.sub("", title_and_text.casefold())
-    return hashlib.blake2b((whole or title_and_text).encode(), digest_size=16).digest()
-
-
-def customer_key(example: Example) -> bytes:
-    """Return 16 bytes for the customer; an example without one is a customer of its own."""
-    if example.user_id is None:
-        return text_key(example.text)
-    return hashlib.blake2b(example.user_id.encode(), digest_size=16, person=b"customer").digest()
 
 
 class Account(NamedTuple):
@@ -172,7 +130,7 @@ class Corpus:
             " COUNT(*) FILTER (WHERE side != 'training' AND NOT is_evaluable),"
             " COUNT(*) FILTER (WHERE side IS NULL) FROM examples"
         )
-        return Account(*counts, self._repeats)
+        return Account._make((*counts, self._repeats))
 
     def texts(self, side: Side, *, with_unlabelled: bool = False) -> Iterator[str]:
         """Yield a side's texts, oldest row first, those without a class only if asked for."""

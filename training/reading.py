@@ -12,7 +12,8 @@ from reviewpulse.forms import review_from_row
 from reviewpulse.progress import Progress, Status
 from reviewpulse.records import Review
 from reviewpulse.rows import BadRow
-from training.corpus import Corpus, Example, example_of
+from training.corpus import Corpus
+from training.example import Example, example_of
 
 log = logging.getLogger(__name__)
 

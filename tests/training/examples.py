@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from training.corpus import Example
+from training.example import Example
 from training.plan import Plan
 from training.recipe import Recipe
 

@@ -5,7 +5,8 @@ import pytest
 
 from reviewpulse.records import Review
 from tests.training.examples import example
-from training.corpus import Account, Corpus, example_of, text_key
+from training.corpus import Account, Corpus
+from training.example import example_of, text_key
 from training.split import Cutoffs, Side, SplitPlan
 
 DAY = 86_400_000

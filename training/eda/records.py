@@ -16,7 +16,7 @@ class FileCounts(msgspec.Struct, frozen=True, kw_only=True):
     exact_repeats: int
     """Reviews whose review_id, given or derived, has come before."""
     repeated_texts: int
-    """Reviews whose title and text have come before but for case, spaces and punctuation (training.corpus.text_key)."""
+    """Reviews whose title and text have come before but for case, spaces, punctuation (training.example.text_key)."""
     contradictions: int
     """Repeated texts whose class differs from the one that the text came with first."""
 

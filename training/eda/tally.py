@@ -16,12 +16,12 @@ from reviewpulse.reasons import kind_of
 from reviewpulse.records import Review
 from reviewpulse.rows import BadRow, Row
 from reviewpulse.text import CLEANING_VERSION, LONGEST_TEXT, clean, model_text
-from training.corpus import text_key
 from training.eda.groups import CategoryTally, TimeTally, printable
 from training.eda.lengths import LengthTally
 from training.eda.records import ClassCounts, Count, FileCounts, Markup, Report, StarTitles
 from training.eda.repeats import Repeats
 from training.eda.words import Vocabulary, words_of
+from training.example import text_key
 from training.titles import stars_of_title
 
 FIELDS: Final = ("title", "rating", "user_id", "timestamp", "asin", "category")
