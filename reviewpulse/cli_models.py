@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from reviewpulse.card import find_checkpoint, read_card
+from reviewpulse.card import find_checkpoint
 from reviewpulse.errors import RegistryError, ReviewpulseError
 from reviewpulse.progress import progress_on
 from reviewpulse.registry import Registry
@@ -97,18 +97,22 @@ def promote(
 
         refuse_unrecorded(registry.card(version), tracking_uri)  # before anything changes
         if version == registry.champion():
-            _set_alias(registry, version, tracking_uri)
+            _move_alias(registry, None, version, tracking_uri)
             return
     challenger, changes = registry.path(version), len(registry.history())
     evidence = _evidence(registry, challenger, files or [], is_forced=force)
-    now, bundled = datetime.now(UTC), find_checkpoint(BUNDLED)
-    if not changes and registry.card(version) != read_card(bundled):
-        registry.begin(bundled, now=now)
-        changes = 1
-    registry.promote(version, now=now, evidence=evidence, is_forced=force, judged_after=changes)
+    previous = registry.champion()
+    registry.promote(
+        version,
+        now=datetime.now(UTC),
+        evidence=evidence,
+        is_forced=force,
+        judged_after=changes,
+        bundled=None if changes else find_checkpoint(BUNDLED),
+    )
     typer.echo(f"champion: {version}; {evidence}")
     if tracking_uri:
-        _set_alias(registry, version, tracking_uri)
+        _move_alias(registry, previous, version, tracking_uri)
 
 
 @models.command("rollback")
@@ -119,10 +123,14 @@ def rollback(tracking_uri: AliasUri = None) -> None:
     --tracking-uri moves the alias later.
     """
     registry = _registry()
+    previous = registry.champion()
     version = registry.rollback(now=datetime.now(UTC))
     typer.echo(f"champion: {version}")
     if tracking_uri:
-        _set_alias(registry, version, tracking_uri)
+        from training.tracking import record_training
+
+        record_training(registry.path(version), tracking_uri)  # MLflow may not know the bundled one
+        _move_alias(registry, previous, version, tracking_uri)
 
 
 @models.command("fetch")
@@ -138,11 +146,14 @@ def fetch(
     typer.echo(f"{into}: {card.name} {card.version}; 'reviewpulse models add {into}' puts it into the registry")
 
 
-def _set_alias(registry: Registry, version: str, tracking_uri: str) -> None:
-    from training.tracking import set_champion
+def _move_alias(registry: Registry, previous: str | None, version: str, tracking_uri: str) -> None:
+    """Let the version bear the alias in MLflow, and the champion before it, by another name, no more."""
+    from training.tracking import clear_champion, set_champion
 
     card = registry.card(version)
     set_champion(card.name, card.version, tracking_uri)
+    if previous and (before := registry.name(previous)) not in (None, card.name):
+        clear_champion(str(before), tracking_uri)
     typer.echo(f"@champion in MLflow: {version}")
 
 

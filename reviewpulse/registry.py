@@ -81,12 +81,7 @@ class Registry:
         with self._writing():
             if (self.folder / version).exists():
                 raise RegistryError(f"{self.folder} holds {version} already; a version never changes, so train another")
-            for part in self.folder.glob(f".*-*{_PART}"):  # left by a process that was killed
-                shutil.rmtree(part)
-            part = self.folder / f".{version}{_PART}"
-            copy_folder(checkpoint, part)
-            part.rename(self.folder / version)
-            sync(self.folder)
+            self._copy_in(checkpoint, version)
         return version
 
     def versions(self) -> list[Version]:
@@ -105,6 +100,13 @@ class Registry:
         if _id_of(card) != version:
             raise RegistryError(f"{self.folder / version} holds {_id_of(card)}; give the folder its own name again")
         return card
+
+    def name(self, version: str) -> str | None:
+        """Return the name of a version's checkpoint, None when the version is gone or no longer fits."""
+        try:
+            return self.card(version).name
+        except ReviewpulseError:
+            return None
 
     def path(self, version: str) -> Path:
         """Return a version's folder; raises RegistryError, with the known ids, when there is none."""
@@ -125,13 +127,22 @@ class Registry:
         return None if champion is None else self.path(champion)
 
     def promote(
-        self, version: str, *, now: datetime, evidence: str, is_forced: bool, judged_after: int | None = None
+        self,
+        version: str,
+        *,
+        now: datetime,
+        evidence: str,
+        is_forced: bool,
+        judged_after: int | None = None,
+        bundled: Path | None = None,
     ) -> None:
         """Make a version the champion; evidence says why, is_forced that it was done against the evidence.
 
         judged_after is how many changes the history held when the evidence was gathered, None for evidence
-        that speaks of no champion. Raises RegistryError for an unknown id, for the present champion, when the
-        history has grown since and when the disk refuses, CheckpointError when the version does not fit.
+        that speaks of no champion. bundled is the checkpoint that was in use before the first promotion: that one
+        adds it and notes it as the champion before, so that it can be rolled back to. Raises RegistryError for an
+        unknown id, for the present champion, when the history has grown since and when the disk refuses,
+        CheckpointError when the version does not fit.
         """
         self.card(version)
         with self._writing():
@@ -140,17 +151,11 @@ class Registry:
                 raise RegistryError(f"{previous} became the champion while {version} was judged; promote it again")
             if version == previous:
                 raise RegistryError(f"{version} is the champion of {self.folder} already; promote another")
-            self._append(Change(now.astimezone(UTC), version, previous, "promote", evidence, is_forced))
-
-    def begin(self, bundled: Path, *, now: datetime) -> None:
-        """Add a bundled checkpoint and make it the first champion, so that a rollback can go back to it.
-
-        Raises as `add` and `promote`; RegistryError where there has been a champion.
-        """
-        version = _id_of(read_card(bundled))
-        if version not in self._ids():
-            self.add(bundled)
-        self.promote(version, now=now, evidence="bundled with reviewpulse", is_forced=False, judged_after=0)
+            moment, first = now.astimezone(UTC), list[Change]()
+            if bundled and not changes and (brought := self._bring(bundled)) != version:
+                first.append(Change(moment, brought, None, "promote", "bundled with reviewpulse", is_forced=False))
+                previous = brought
+            self._append(*first, Change(moment, version, previous, "promote", evidence, is_forced))
 
     def rollback(self, *, now: datetime) -> str:
         """Make the champion before the present one champion again and return its id; once more goes further back.
@@ -210,9 +215,25 @@ class Registry:
         except OSError as exc:
             raise RegistryError(f"cannot write {self.folder} ({exc}); is there room, may you write there?") from exc
 
-    def _append(self, change: Change) -> None:
-        """Write the history with one more change; only while the lock is held."""
-        history = msgspec.json.encode(_State((*self.history(), change)))
+    def _bring(self, bundled: Path) -> str:
+        """Return a bundled checkpoint's version id, copied in if it was not; only while the lock is held."""
+        version = _id_of(read_card(bundled))
+        if not (self.folder / version).exists():
+            self._copy_in(bundled, version)
+        return version
+
+    def _copy_in(self, checkpoint: Path, version: str) -> None:
+        """Copy a checkpoint folder in, whole or not at all; only while the lock is held."""
+        for part in self.folder.glob(f".*-*{_PART}"):  # left by a process that was killed
+            shutil.rmtree(part)
+        part = self.folder / f".{version}{_PART}"
+        copy_folder(checkpoint, part)
+        part.rename(self.folder / version)
+        sync(self.folder)
+
+    def _append(self, *changes: Change) -> None:
+        """Write the history with more changes; only while the lock is held."""
+        history = msgspec.json.encode(_State((*self.history(), *changes)))
         aside = self.folder / f".{REGISTRY_FILE}{_PART}"
         aside.write_bytes(msgspec.json.format(history, indent=2) + b"\n")
         sync(aside)

@@ -77,6 +77,13 @@ def set_champion(name: str, checkpoint_version: str, tracking_uri: str) -> None:
         client.set_registered_model_alias(_model(name), CHAMPION, version.version)
 
 
+def clear_champion(name: str, tracking_uri: str) -> None:
+    """Take the alias `champion` from `reviewpulse-NAME`, which may not bear it; raises TrainingError."""
+    with _connected(tracking_uri) as client:
+        if client.search_registered_models(f'name="{_model(name)}"'):
+            client.delete_registered_model_alias(_model(name), CHAMPION)
+
+
 def refuse_unrecorded(card: Card, tracking_uri: str) -> None:
     """Raise TrainingError when set_champion would for this checkpoint."""
     with _connected(tracking_uri) as client:

@@ -217,9 +217,33 @@ def test_the_alias_follows_promotions_and_rollbacks_and_an_unrecorded_version_is
     models("promote", second, "--force")
     assert champion_of(uri) == "20260102-000000"
     models("promote", second, "--tracking-uri", uri)  # the champion already: the alias alone
-    assert (champion_of(uri), len(registry.history())) == ("20260103-000000", 2)
+    assert (champion_of(uri), len(registry.history())) == ("20260103-000000", 3)
     models("rollback", "--tracking-uri", uri)
     assert (champion_of(uri), registry.champion()) == ("20260102-000000", first)
+
+
+def test_a_champion_before_by_another_name_bears_the_alias_no_more(
+    checkpoint: Path, uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It bore it for ever, and `models fetch` of that name gave what no longer was the champion."""
+    monkeypatch.setenv("REVIEWPULSE_MODELS", str(tmp_path / "models"))
+    other = save_checkpoint(tmp_path / "other", name="other")
+    for folder in (checkpoint, other):
+        Registry(tmp_path / "models").add(folder)
+        record_training(folder, uri)
+
+    models("promote", "tiny-20260102-000000", "--force", "--tracking-uri", uri)
+    models("promote", "other-20260102-000000", "--force", "--tracking-uri", uri)
+    assert bearers_of(uri) == ["reviewpulse-other"]
+    models("rollback", "--tracking-uri", uri)
+    assert bearers_of(uri) == ["reviewpulse-tiny"]
+    assert models("rollback", "--tracking-uri", uri).startswith("@champion in MLflow: default-")
+    assert bearers_of(uri) == ["reviewpulse-default"]
+
+
+def bearers_of(uri: str) -> list[str]:
+    """Return the registered models with the alias."""
+    return [model.name for model in stored(uri).search_registered_models() if "champion" in model.aliases]
 
 
 def models(*words: str) -> str:
