@@ -53,7 +53,7 @@ class SentimentClassifier:
     def __init__(self, model: PreTrainedModel, tokenizer: Tokenizer, card: Card, device: str = "auto") -> None:
         self.card = card
         self.tokenizer = tokenizer
-        self.device = torch.device(_best_device() if device == "auto" else device)
+        self.device = torch.device(available_device(device))
         self.model = model
         self.model.to(device=self.device)  # type: ignore[call-arg]  # transformers' decorator hides self
         self.model.eval()
@@ -68,9 +68,7 @@ class SentimentClassifier:
         Raises CheckpointError when the folder lacks a part, is damaged or does not fit.
         """
         card = read_card(folder)
-        chosen = _best_device() if device == "auto" else device
-        if chosen == "cuda" and not torch.cuda.is_available():
-            raise CheckpointError("no GPU answers for REVIEWPULSE_DEVICE=cuda; set it to auto or cpu")
+        chosen = available_device(device)
         try:
             tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
             model, report = AutoModelForSequenceClassification.from_pretrained(
@@ -254,8 +252,13 @@ def pad(tokens: Sequence[Sequence[int] | npt.NDArray[np.int32]]) -> dict[str, to
     return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
 
 
-def _best_device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
+def available_device(device: str) -> str:
+    """Return cpu or cuda for what REVIEWPULSE_DEVICE says; raises CheckpointError when no GPU answers for cuda."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise CheckpointError("no GPU answers for REVIEWPULSE_DEVICE=cuda; set it to auto or cpu")
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return device
 
 
 def compute_dtype(device: str) -> torch.dtype:

@@ -124,7 +124,9 @@ def train(
         _interruptible("the same command goes on from the last snapshot, if one was kept (every five minutes)"),
         progress_on(Console(stderr=True), "train") as progress,
     ):
-        card = train_on_files(sources, into, plan, now=datetime.now(UTC), progress=progress)
+        card = train_on_files(
+            sources, into, plan, now=datetime.now(UTC), progress=progress, device=load(WorkerSettings).device
+        )
     figures = ", ".join(f"{figure} {value:.3f}" for figure, value in card.metrics.items())
     typer.echo(f"checkpoint {into}: on the reviews of the validation {figures}")
     if tracking_uri:
@@ -144,7 +146,7 @@ def compare(
     side: Annotated[
         str, typer.Option(help="validation to choose by, or test for a last report, read once.")
     ] = "validation",
-    vocabulary: Annotated[int, typer.Option(min=0, help="Word pieces to keep; 0 keeps all.")] = 10_000,
+    vocabulary: Annotated[int, typer.Option(min=0, help="Word pieces to keep; 0 keeps all.")] = 0,
     max_tokens: Annotated[int, typer.Option(min=8, help="Tokens of a review that the model reads.")] = 64,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the reviews.")] = 3,
     learning_rate: Annotated[float, typer.Option(min=0, help="AdamW's highest learning rate.")] = 5e-4,
@@ -170,7 +172,7 @@ def compare(
     )
     sources = Sources(files)
     with (
-        _interruptible("the same command goes on with the training that was running"),
+        _interruptible("finished trainings are kept, and the same command goes on"),
         progress_on(Console(stderr=True), "compare") as progress,
     ):
         comparison = run_comparison(
@@ -182,9 +184,10 @@ def compare(
             side=parse_side(side),
             now=datetime.now(UTC),
             progress=progress,
+            device=load(WorkerSettings).device,
         )
-    write_comparison(comparison, into)
     typer.echo(table(comparison))
+    write_comparison(comparison, into)
 
 
 def evaluate(

@@ -72,7 +72,7 @@ def finish(
     try:
         shutil.rmtree(work.unfinished, ignore_errors=True)
         classifier.save(work.unfinished)
-        saved = SentimentClassifier.load(work.unfinished)
+        saved = SentimentClassifier.load(work.unfinished, classifier.device.type)
         card = _measured(saved, corpus, plan)
         _profile(saved, card, list(corpus.texts(Side.validation))).write(work.unfinished)
         functools.reduce(Seen.joined, known, Seen.of_corpus(corpus)).write(work.unfinished)

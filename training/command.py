@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from reviewpulse.card import Card
-from reviewpulse.classifier import silence_transformers
+from reviewpulse.classifier import available_device, silence_transformers
 from reviewpulse.errors import TrainingError
 from reviewpulse.progress import Progress, RateMeter, Status
 from training.calibration import Calibration
@@ -73,16 +73,20 @@ def train_on_files(
     now: datetime,
     progress: Progress,
     snapshot_seconds: float = SNAPSHOT_SECONDS,
+    device: str = "auto",
 ) -> Card:
     """Train on the rated reviews of the files, write the checkpoint folder and return its card.
 
+    device is as in WorkerSettings: auto, cpu or cuda.
     Raises ReviewFileError, TrainingError and CheckpointError.
     """
     silence_transformers()
     _refuse_contradictions(sources, plan)
+    device = available_device(device)
     with Work(into) as work, Corpus(work.corpus_file) as corpus:
         fill_corpus(corpus, sources.files, sources.unlabelled, plan.train_only, progress)
-        return train(corpus, work, plan, now=now, watching=_watching(progress, snapshot_seconds))
+        watching = _watching(progress, snapshot_seconds)
+        return train(corpus, work, plan, now=now, watching=watching, device=device)
 
 
 def _refuse_contradictions(sources: Sources, plan: Plan) -> None:

@@ -46,7 +46,8 @@ class Corpus:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._repeats = 0
+        self.repeats = 0
+        """Examples that were offered and not kept, because their text was there."""
         with self._writing():
             self._connection = sqlite3.connect(path, isolation_level=None)
             self._connection.executescript(_TABLES)
@@ -70,7 +71,7 @@ class Corpus:
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (_row(example) for example, _ in zip(examples, offered, strict=False)),
             ).rowcount
-        self._repeats += next(offered) - max(kept, 0)  # -1 where none was offered
+        self.repeats += next(offered) - max(kept, 0)  # -1 where none was offered
 
     def split(self, plan: SplitPlan) -> Cutoffs:
         """Put every customer, with all of their reviews, on one side, and return the times that separate the sides.
@@ -84,7 +85,7 @@ class Corpus:
         def side(customer: bytes, latest: int | None, is_evaluable: int) -> str:
             return side_of_customer(customer, latest, cutoffs, plan) if is_evaluable else Side.training
 
-        self._connection.create_function("side", 3, side, deterministic=True)
+        self._connection.create_function("side", 3, self._kept(side), deterministic=True)
         with self._writing(), self._connection:
             self._connection.execute("BEGIN")
             self._connection.execute("DELETE FROM customers")
@@ -107,7 +108,7 @@ class Corpus:
 
         Of the test side only those among the first examples added stay: later ones are on no side.
         """
-        self._connection.create_function("side_of", 2, side_of, deterministic=True)
+        self._connection.create_function("side_of", 2, self._kept(side_of), deterministic=True)
         with self._writing(), self._connection:
             self._connection.execute("BEGIN")
             self._connection.execute("UPDATE examples SET side = side_of(key, customer)")
@@ -120,17 +121,18 @@ class Corpus:
         (count,) = self._connection.execute("SELECT COUNT(*) FROM examples").fetchone()
         return int(count)
 
-    def account(self) -> Account:
-        """Return where the examples are, after they were put on their sides."""
+    def account(self, *, first: int | None = None) -> Account:
+        """Return where the examples are, after they were put on their sides; of the first that were kept, or all."""
         (counts,) = self._connection.execute(
             "SELECT COUNT(*) FILTER (WHERE side = 'training' AND class IS NOT NULL),"
             " COUNT(*) FILTER (WHERE side = 'training' AND class IS NULL),"
             " COUNT(*) FILTER (WHERE side = 'validation' AND is_evaluable),"
             " COUNT(*) FILTER (WHERE side = 'test' AND is_evaluable),"
             " COUNT(*) FILTER (WHERE side != 'training' AND NOT is_evaluable),"
-            " COUNT(*) FILTER (WHERE side IS NULL) FROM examples"
+            " COUNT(*) FILTER (WHERE side IS NULL) FROM examples WHERE id <= ?",
+            (self.count() if first is None else first,),
         )
-        return Account._make((*counts, self._repeats))
+        return Account._make((*counts, self.repeats))
 
     def texts(self, side: Side, *, with_unlabelled: bool = False) -> Iterator[str]:
         """Yield a side's texts, oldest row first, those without a class only if asked for."""
@@ -160,11 +162,26 @@ class Corpus:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Turn a full disk into a TrainingError."""
+        """Turn a full disk into a TrainingError; what a function of ours raised, such as Ctrl-C's, stays what it is."""
+        self._raised: BaseException | None = None
         try:
             yield
         except sqlite3.Error as exc:
+            if self._raised is not None:
+                raise self._raised from None
             raise TrainingError(f"cannot keep the reviews in {self._path} ({exc}); make room there") from exc
+
+    def _kept(self, function: Callable[..., str]) -> Callable[..., str]:
+        """Return a function for SQL, whose exceptions sqlite3 would hide."""
+
+        def call(*arguments: object) -> str:
+            try:
+                return function(*arguments)
+            except BaseException as exc:
+                self._raised = exc
+                raise
+
+        return call
 
     def _select(self, columns: str, side: Side, *, with_unlabelled: bool) -> Iterator[tuple]:  # type: ignore[type-arg]  # what SQL gives
         labelled = "" if with_unlabelled else "AND class IS NOT NULL"

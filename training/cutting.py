@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 import torch
 from tokenizers import Tokenizer
@@ -11,6 +12,9 @@ from transformers.models.bert.modeling_bert import BertLayer
 
 from reviewpulse.errors import TrainingError
 from training.base import Base, word_vectors
+
+_END_PROCESSORS: Final = {"TemplateProcessing", "BertProcessing", "RobertaProcessing"}
+"""What puts the first and the last token to a text, as tokenizers calls it, and can be renumbered."""
 
 
 def keep_layers(base: Base, layers: Sequence[int]) -> Base:
@@ -86,6 +90,8 @@ def train_upper_layers(base: Base, layers: int) -> None:
     base.model.base_model.requires_grad_(requires_grad=False)  # with what layers share, such as relative positions
     for layer in encoder_layers[len(encoder_layers) - layers :]:
         layer.requires_grad_(requires_grad=True)
+    if (pooler := getattr(base.model.base_model, "pooler", None)) is not None:  # BERT's head begins with it
+        pooler.requires_grad_(requires_grad=True)
 
 
 def _encoder_layers(base: Base) -> torch.nn.ModuleList:
@@ -100,22 +106,36 @@ def keep_words(base: Base, texts: Iterable[str], words: int) -> Base:
     """Return the base with a vocabulary of about this many word pieces: those that the texts use most.
 
     Single characters stay, so that a word whose piece is gone is spelled out instead of lost.
-    Raises TrainingError when the tokenizer is not WordPiece.
+    Raises TrainingError when the tokenizer is none that can be cut (see refuse_uncuttable_words).
     """
+    refuse_uncuttable_words(base)
     base.tokenizer.no_padding()
     description = json.loads(base.tokenizer.to_str())
-    if description["model"]["type"] != "WordPiece":
-        raise TrainingError("only a WordPiece vocabulary can be cut; leave --vocabulary out")
     vocabulary: dict[str, int] = description["model"]["vocab"]
     kept = _kept_pieces(base.tokenizer, vocabulary, texts, words)
     renumbered = {piece: index for index, piece in enumerate(kept)}
     description["model"]["vocab"] = renumbered
     for token in description["added_tokens"]:
         token["id"] = renumbered[token["content"]]
-    for token in description["post_processor"]["special_tokens"].values():
+    processor = description["post_processor"]
+    for token in processor.get("special_tokens", {}).values():  # of TemplateProcessing
         token["ids"] = [renumbered[piece] for piece in token["tokens"]]
+    for end in {"cls", "sep"} & processor.keys():  # of BertProcessing and RobertaProcessing: [piece, id]
+        processor[end] = [processor[end][0], renumbered[processor[end][0]]]
     _select_embeddings(base.model, [vocabulary[piece] for piece in kept])
     return Base(base.model, Tokenizer.from_str(json.dumps(description)))
+
+
+def refuse_uncuttable_words(base: Base) -> None:
+    """Raise TrainingError when the base's vocabulary is none that keep_words can cut."""
+    description = json.loads(base.tokenizer.to_str())
+    if description["model"]["type"] != "WordPiece":
+        raise TrainingError(
+            f"only a WordPiece vocabulary can be cut, not {description['model']['type']}; leave --vocabulary out"
+        )
+    processor = description["post_processor"] or {"type": "none"}
+    if processor["type"] not in _END_PROCESSORS:
+        raise TrainingError(f"a tokenizer that ends texts by {processor['type']} cannot be cut; leave --vocabulary out")
 
 
 def _kept_pieces(tokenizer: Tokenizer, vocabulary: dict[str, int], texts: Iterable[str], words: int) -> list[str]:
@@ -133,7 +153,9 @@ def _kept_pieces(tokenizer: Tokenizer, vocabulary: dict[str, int], texts: Iterab
 
 
 def _select_embeddings(model: PreTrainedModel, old_ids: list[int]) -> None:
-    new = torch.nn.Embedding.from_pretrained(word_vectors(model).detach()[old_ids].clone(), freeze=False, padding_idx=0)
-    model.set_input_embeddings(new)
+    """Keep the vectors of these word pieces; the padding's, one of the first, keeps its id."""
+    padding = model.config.pad_token_id or 0
+    vectors = word_vectors(model).detach()[old_ids].clone()
+    model.set_input_embeddings(torch.nn.Embedding.from_pretrained(vectors, freeze=False, padding_idx=padding))
     model.config.vocab_size = len(old_ids)
-    model.config.pad_token_id = 0
+    model.config.pad_token_id = padding

@@ -72,7 +72,7 @@ def _options(plan: dict[str, object]) -> list[str]:
     options = []
     for name, value in plan.items():
         if isinstance(value, dict):
-            options += _options(value)
-        elif value not in (None, 0, [], (), ""):
+            options += [f"{name} {option}" if name == "split" else option for option in _options(value)]
+        elif value not in (None, [], (), ""):
             options.append(f"{name} {value}")
     return options

@@ -23,7 +23,8 @@ def stars_of_title(title: str) -> int | None:
 def says_only_stars(model_text: str) -> bool:
     """Return whether the title of what a model reads (see reviewpulse.text.model_text) says nothing but the stars.
 
-    >>> says_only_stars("Five Stars | works well"), says_only_stars("works well | five stars")
+    >>> says_only_stars("Five Stars | works well"), says_only_stars("five stars")
     (True, False)
     """
-    return stars_of_title(model_text.partition(" | ")[0]) is not None
+    title, bar, _ = model_text.partition(" | ")
+    return bool(bar) and stars_of_title(title) is not None

@@ -20,7 +20,14 @@ from training.base import Base, load_base
 from training.batches import Examples
 from training.checkpoint import choose_decision, finish, first_card
 from training.corpus import Account, Corpus
-from training.cutting import keep_layers, keep_neurons, keep_words, set_dropout, train_upper_layers
+from training.cutting import (
+    keep_layers,
+    keep_neurons,
+    keep_words,
+    refuse_uncuttable_words,
+    set_dropout,
+    train_upper_layers,
+)
 from training.evaluation.metrics import measure
 from training.fit import Fitting, Step, autocast
 from training.objectives import Objective
@@ -50,12 +57,12 @@ class Watching(NamedTuple):
     snapshot_seconds: float = SNAPSHOT_SECONDS
 
 
-def train(corpus: Corpus, work: Work, plan: Plan, *, now: datetime, watching: Watching) -> Card:
+def train(corpus: Corpus, work: Work, plan: Plan, *, now: datetime, watching: Watching, device: str) -> Card:
     """Fine-tune on the corpus's training side, write the checkpoint folder and return its card.
 
     Goes on where a killed run of the same plan on the same reviews stopped. The folder appears only
-    when it is whole. Raises TrainingError when the reviews cannot be trained on, CheckpointError
-    when the teacher cannot be used.
+    when it is whole. device is cpu or cuda, for the teacher and the calibration as well. Raises
+    TrainingError when the reviews cannot be trained on, CheckpointError when the teacher cannot be used.
     """
     corpus.split(plan.split)
     _refuse_unusable(corpus)
@@ -67,11 +74,11 @@ def train(corpus: Corpus, work: Work, plan: Plan, *, now: datetime, watching: Wa
     counts = np.bincount(classes, minlength=len(LABELS))
     objective = _objective(plan.recipe, counts)
     base = _prepared_base(plan, corpus, outputs_of(objective.head))
-    answers = _teacher_logits(teacher, corpus, work, len(examples), watching) if teacher else None
+    answers = _teacher_logits(teacher, corpus, work, watching, device) if teacher else None
     tokens = Tokens.of_texts(base.tokenizer, corpus.texts(Side.training, with_unlabelled=True), plan.max_tokens)
     shares = tuple((counts / counts.sum()).round(6).tolist())
     card = first_card(plan, now, Decision(head=objective.head, class_shares=shares))
-    classifier = SentimentClassifier(base.model, base.tokenizer, card)
+    classifier = SentimentClassifier(base.model, base.tokenizer, card, device)
     snapshots = Snapshots(work.folder, watching.snapshot_seconds)
     fitting = Fitting(base.model, Examples(tokens, examples, answers), objective, plan.recipe, snapshots)
     position = fitting.run(lambda _model: _validate(classifier, corpus, plan), watching.on_step)
@@ -140,6 +147,14 @@ def _say_where_all_are(account: Account) -> None:
     log.info("of %s reviews %s", f"{sum(counts.values()):,}", ", ".join(told))
 
 
+def refuse_unfit_base(plan: Plan) -> None:
+    """Raise TrainingError when the plan's base cannot be had, reads too few tokens or cannot be cut to its words."""
+    base = load_base(plan.base)
+    _refuse_too_many_tokens(base, plan)
+    if plan.vocabulary:
+        refuse_uncuttable_words(base)
+
+
 @torch.inference_mode()
 def _refuse_too_many_tokens(base: Base, plan: Plan) -> None:
     """Raise TrainingError when the base cannot read texts so long: only a try tells that of every kind of encoder."""
@@ -160,10 +175,12 @@ def _checkpoint_base(plan: Plan) -> Path | None:
 
 
 def _teacher_logits(
-    folder: Path, corpus: Corpus, work: Work, total: int, watching: Watching
+    folder: Path, corpus: Corpus, work: Work, watching: Watching, device: str
 ) -> npt.NDArray[np.float32]:
     """Return the log-probabilities (examples, labels) of the teacher in the folder, for the training side."""
-    teacher = SentimentClassifier.load(folder)
+    teacher = SentimentClassifier.load(folder, device)
+    account = corpus.account()
+    total = account.training + account.unlabelled
     texts = corpus.texts(Side.training, with_unlabelled=True)
     file = answers_file(folder, work.into.parent)
     return teacher_logits(teacher, texts, file, lambda done: watching.on_teacher_texts(done, total))

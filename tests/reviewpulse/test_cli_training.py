@@ -1,4 +1,6 @@
 import json
+import logging
+import re
 import signal
 from pathlib import Path
 
@@ -93,7 +95,11 @@ def test_a_look_at_files_names_its_report(reviews: Path, tmp_path: Path) -> None
 
 
 def test_ctrl_c_says_that_the_same_command_goes_on_and_it_does(
-    reviews: Path, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    reviews: Path,
+    tiny_checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     words = ["train", reviews, "--into", tmp_path / "mine", "--base", tiny_checkpoint, "--max-tokens", 16]
     save = Snapshots.save
@@ -109,5 +115,7 @@ def test_ctrl_c_says_that_the_same_command_goes_on_and_it_does(
     assert result.exit_code == 130
     assert "stopped by Ctrl-C: the same command goes on from the last snapshot" in result.output
     assert not (tmp_path / "mine").exists()
-    run(*words)
+    with caplog.at_level(logging.INFO):
+        run(*words)
+    assert re.search(r"going on from step \d+ of", caplog.text)
     assert (tmp_path / "mine" / "card.json").exists()

@@ -1,8 +1,10 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from huggingface_hub import constants
+from tokenizers import processors
 
 from reviewpulse.classifier import pad
 from reviewpulse.errors import TrainingError
@@ -60,6 +62,25 @@ def test_a_smaller_vocabulary_reads_the_kept_words_as_before(base: Base) -> None
     torch.testing.assert_close(logits(smaller, "good 1"), before)
 
 
+@pytest.mark.parametrize("kind", [processors.RobertaProcessing, processors.BertProcessing])
+def test_a_tokenizer_with_ends_of_its_own_is_cut_as_well(
+    base: Base, kind: Callable[..., processors.PostProcessor]
+) -> None:
+    """MPNet's, the large recipe's, was a traceback."""
+    base.tokenizer.post_processor = kind(("[SEP]", 3), ("[CLS]", 2))
+
+    smaller = keep_words(base, ["good good 1"], 90)
+
+    assert smaller.tokenizer.encode("good").tokens == ["[CLS]", "good", "[SEP]"]
+
+
+def test_a_tokenizer_with_no_ends_is_not_cut(base: Base) -> None:
+    base.tokenizer.post_processor = processors.Sequence([])
+
+    with pytest.raises(TrainingError, match="ends texts by Sequence cannot be cut; leave --vocabulary out"):
+        keep_words(base, ["good"], 90)
+
+
 def test_a_word_whose_piece_is_gone_is_spelled_out(base: Base) -> None:
     smaller = keep_words(base, ["good"], 0)
 
@@ -104,7 +125,7 @@ def test_only_the_upper_layers_and_the_head_are_trained(tiny_checkpoint: Path) -
         name.split(".weight")[0].split(".bias")[0] for name, w in base.model.named_parameters() if w.requires_grad
     }
     assert {name.split("layer.")[1][0] for name in trained if "encoder.layer." in name} == {"1"}
-    assert "classifier" in trained
+    assert {"classifier", "bert.pooler.dense"} <= trained  # BERT's head is both
     assert not [name for name in trained if "embeddings" in name]
     with pytest.raises(TrainingError, match="--upper-layers 3: the base has 2"):
         train_upper_layers(base, 3)

@@ -100,3 +100,32 @@ def test_contestants_that_cannot_be_told_apart_are_refused(reviews: Path, tmp_pa
             now=NOW,
             progress=Counter(),
         )
+
+
+def test_a_base_that_does_not_fit_is_known_before_the_first_training(
+    tiny_checkpoint: Path, reviews: Path, tmp_path: Path
+) -> None:
+    contestants = [Contestant(base, Imbalance.none) for base in (str(tiny_checkpoint), "no/such/base")]
+
+    with pytest.raises(TrainingError, match="cannot load the base no/such/base"):
+        compare(
+            Sources([reviews]),
+            tmp_path / "compare",
+            quick_plan(tiny_checkpoint),
+            contestants,
+            [0, 1, 2],
+            side=Side.validation,
+            now=NOW,
+            progress=Counter(),
+        )
+
+    assert not (tmp_path / "compare").exists()
+
+
+def test_a_disk_without_room_for_the_table_is_named(tmp_path: Path) -> None:
+    comparison = Comparison(
+        compared_at="", files=[], side=Side.validation, reviews=1, seeds=[0], plan=quick_plan(tmp_path), standings=[]
+    )
+
+    with pytest.raises(TrainingError, match="the trainings are kept"):
+        write_comparison(comparison, tmp_path / "gone")

@@ -141,3 +141,24 @@ def test_every_example_is_accounted_for(corpus: Corpus) -> None:
     assert corpus.account() == Account(
         training=70, unlabelled=1, validation=10, test=20, train_only=0, left_out=1, repeats=2
     )
+
+
+def test_ctrl_c_while_the_sides_are_chosen_is_no_full_disk(corpus: Corpus) -> None:
+    def interrupted(_text: bytes, _customer: bytes) -> Side:
+        raise KeyboardInterrupt
+
+    corpus.add([example("text")])
+
+    with pytest.raises(KeyboardInterrupt):
+        corpus.assign(interrupted, tests_among_first=1)
+    assert corpus.count() == 1
+
+
+def test_an_account_may_be_of_the_first_examples_alone(corpus: Corpus) -> None:
+    corpus.add([example("mine"), example("for training", is_train_only=True)])
+    corpus.add([example("known"), example("MINE")])
+
+    corpus.assign(lambda _text, customer: Side.test if customer else Side.training, tests_among_first=2)
+
+    assert corpus.account(first=2)._replace(repeats=0) == Account(0, 0, 0, 1, train_only=1, left_out=0, repeats=0)
+    assert corpus.account() == Account(0, 0, 0, 1, train_only=1, left_out=1, repeats=1)

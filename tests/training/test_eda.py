@@ -110,12 +110,13 @@ def test_rows_classes_gaps_and_markup_are_counted(tmp_path: Path) -> None:
 
 def test_titles_that_say_nothing_but_the_stars_are_counted_and_told(tmp_path: Path) -> None:
     titles = ["Five Stars", "five stars!", "&#53; star", "One Star", "Five stars for the price", "", "Good"]
-    rows = [{"text": f"text {number}", "rating": 5, "title": title} for number, title in enumerate(titles)]
+    rows: list[object] = [{"text": f"text {place}", "rating": 5, "title": title} for place, title in enumerate(titles)]
+    rows.append({"text": "unrated", "title": "Five Stars"})
 
     report = report_of([file_of(tmp_path / "a.jsonl", rows)], tmp_path)
 
-    assert report.star_titles == StarTitles(reviews=4, telling=3)
-    assert any("such as 'Five Stars': 4 (57.1%); in 75.0% of them" in said for said in summary(report))
+    assert report.star_titles == StarTitles(reviews=5, rated=4, telling=3)
+    assert any("such as 'Five Stars': 5 (62.5%); in 75.0% of the rated ones" in said for said in summary(report))
 
 
 def test_repeats_are_found_across_files_and_counted_where_they_stand(tmp_path: Path) -> None:

@@ -111,7 +111,8 @@ def test_strange_reviews_are_all_evaluated_on_and_the_baseline_needs_the_trainin
 
     assert (without.reviews, without.left_out_training, without.baseline_reviews) == (90, 0, 0)
     assert set(without.candidates) == {MODEL, MAJORITY}
-    assert (beside.reviews, beside.left_out_training) == (90, read_card(checkpoint).training_reviews)
+    assert (beside.reviews, beside.left_out_training, beside.left_out_repeats) == (90, 0, 0)
+    assert beside.baseline_reviews == read_card(checkpoint).training_reviews
     assert set(beside.candidates) == {MODEL, MAJORITY, TFIDF, TUNED_TFIDF}
     assert beside.candidates[MODEL].confusion == without.candidates[MODEL].confusion
 
@@ -167,6 +168,20 @@ def test_a_category_or_a_file_name_neither_commands_the_terminal_nor_forges_a_ro
     assert (folder / "metrics.txt").read_text() == said
 
 
+def test_ctrl_c_while_the_figures_are_drawn_leaves_no_half_folder(
+    checkpoint: Path, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("training.evaluation.run.draw_evaluation", interrupted)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(checkpoint, tmp_path / "evaluations", reviews)
+
+    assert not list((tmp_path / "evaluations").iterdir())
+
+
 def test_a_dollar_in_a_checkpoints_name_is_no_formula(checkpoint: Path, reviews: Path, tmp_path: Path) -> None:
     priced = tmp_path / "priced"
     shutil.copytree(checkpoint, priced)
@@ -203,7 +218,7 @@ def test_rows_for_training_only_are_never_evaluated_on(checkpoint: Path, tmp_pat
         tmp_path / "restored.jsonl", 60, title="so", user_id=None, timestamp=None, source="finefood_recovered"
     )
 
-    with pytest.raises(TrainingError, match="no rated review is left"):
+    with pytest.raises(TrainingError, match=r"no rated review is left.*, and 60 are of sources for training only"):
         run(checkpoint, tmp_path, restored)
 
 
@@ -219,7 +234,7 @@ def test_what_training_had_for_training_only_is_never_evaluated_on_either(
     assert run(checkpoint, tmp_path / "runs", made)[1].reviews == 600
     with pytest.raises(TrainingError, match="no rated review is left"):
         run(tmp_path / "mine", tmp_path / "others", made)
-    with pytest.raises(TrainingError, match=r"0 reviews of a\.jsonl were seen by neither"):
+    with pytest.raises(TrainingError, match=r"0 reviews of a\.jsonl .*neither checkpoint, and 600 more are of sources"):
         judge(checkpoint, tmp_path / "mine", Reviews([made]), SilentProgress())
     junk = msgspec.structs.replace(read_card(checkpoint), plan={"train_only": 5})
     with pytest.raises(CheckpointError, match="train_only in the card's plan"):

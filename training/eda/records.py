@@ -76,9 +76,10 @@ class Markup(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StarTitles(msgspec.Struct, frozen=True, kw_only=True):
-    """How many reviews have a title that says nothing but the stars, and in how many of them it tells the class."""
+    """How many reviews have a title that says nothing but the stars; in how many of the rated it tells the class."""
 
     reviews: int
+    rated: int
     telling: int
 
 

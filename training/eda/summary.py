@@ -72,10 +72,11 @@ def _star_titles(report: Report) -> list[str]:
     titles = report.star_titles
     if not titles.reviews:
         return []
+    of_all, right = (titles.reviews / report.total.reviews, titles.telling / max(titles.rated, 1))
     return [
         f"Reviews whose title says nothing but the stars, such as 'Five Stars': {titles.reviews:,} "
-        f"({shown_share(titles.reviews / report.total.reviews)}); in {shown_share(titles.telling / titles.reviews)} of "
-        "them it gives the class away. A model reads it there: `evaluate` shows the figures without them as well."
+        f"({shown_share(of_all)}); in {shown_share(right)} of the rated ones it gives the class away. "
+        "A model reads it there: `evaluate` shows the figures without them as well."
     ]
 
 

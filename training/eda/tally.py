@@ -57,7 +57,7 @@ class Tally:
         self._classes: Counter[int] = Counter()
         self._text_classes: Counter[int] = Counter()
         self._tags = self._entities = self._cut_texts = 0
-        self._star_titles = self._telling_titles = 0
+        self._star_titles = self._rated_star_titles = self._telling_titles = 0
         self._time = TimeTally(now)
         self._categories = CategoryTally()
         self._lengths = LengthTally()
@@ -103,6 +103,7 @@ class Tally:
         stars = stars_of_title(title)
         if stars is not None:
             self._star_titles += 1
+            self._rated_star_titles += label is not None
             self._telling_titles += class_of_stars(stars) == label
 
     def _add_text(self, text: str, label: int | None, file: FileTally) -> None:
@@ -132,7 +133,9 @@ class Tally:
             missing=_counts(((field, self._missing[field]) for field in FIELDS), total.reviews),
             lengths=self._lengths.lengths(),
             markup=Markup(tags=self._tags, entities=self._entities, cut_texts=self._cut_texts),
-            star_titles=StarTitles(reviews=self._star_titles, telling=self._telling_titles),
+            star_titles=StarTitles(
+                reviews=self._star_titles, rated=self._rated_star_titles, telling=self._telling_titles
+            ),
             future_reviews=self._time.future_reviews,
             years=self._time.years(),
             months=self._time.months(),

@@ -30,6 +30,7 @@ from training.objectives import Imbalance
 from training.plan import Plan
 from training.reading import fill_corpus
 from training.split import Side
+from training.train import refuse_unfit_base
 
 log = logging.getLogger(__name__)
 
@@ -83,14 +84,17 @@ def compare(
     side: Side,
     now: datetime,
     progress: Progress,
+    device: str = "auto",
 ) -> Comparison:
     """Train every contestant with every seed, and return how they did on that side's reviews.
 
     A checkpoint that lies in the folder already is taken as it is, so a killed comparison goes on.
     The split is the same for all. Raises TrainingError for contestants that cannot be told apart and for a
-    checkpoint there that was trained otherwise, and what training raises.
+    checkpoint there that was trained otherwise, and what training raises; an unfit base is known before the first.
     """
     _refuse_alike(contestants)
+    for base in dict.fromkeys(contestant.base for contestant in contestants):
+        refuse_unfit_base(msgspec.structs.replace(plan, base=base))  # the last of them before hours of training
     answers: dict[Contestant, list[Predictions]] = {}
     with _split_corpus(sources, plan, progress) as corpus:
         data_sha256, texts, classes = corpus.sha256(), list(corpus.texts(side)), corpus.classes(side)
@@ -99,9 +103,9 @@ def compare(
         folder = into / own_plan.name
         log.info("%d of %d: %s, seed %d", number, len(contestants) * len(seeds), contestant, seed)
         if not folder.exists():
-            train_on_files(sources, folder, own_plan, now=now, progress=progress)
+            train_on_files(sources, folder, own_plan, now=now, progress=progress, device=device)
         _refuse_trained_otherwise(folder, own_plan, data_sha256)
-        predictions = _answers(folder, own_plan, texts, classes, side)
+        predictions = _answers(SentimentClassifier.load(folder, device), own_plan, texts, classes, side)
         answers.setdefault(contestant, []).append(predictions)
     return Comparison(
         compared_at=now.isoformat(timespec="seconds"),
@@ -128,10 +132,16 @@ def table(comparison: Comparison) -> str:
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> None:
-    """Write comparison.json and comparison.md into the folder."""
+    """Write comparison.json and comparison.md into the folder; raises TrainingError when the disk has no room."""
     packed = msgspec.json.format(msgspec.json.encode(comparison), indent=2)
-    (folder / "comparison.json").write_bytes(packed + b"\n")
-    (folder / "comparison.md").write_text(table(comparison))
+    try:
+        (folder / "comparison.json").write_bytes(packed + b"\n")
+        (folder / "comparison.md").write_text(table(comparison))
+    except OSError as exc:
+        raise TrainingError(
+            f"cannot write the table into {folder} ({exc}); make room and run the same command again: "
+            "the trainings are kept"
+        ) from exc
 
 
 def _against(difference: Difference | None) -> str:
@@ -172,13 +182,14 @@ def _plan_of(plan: Plan, contestant: Contestant, seed: int) -> Plan:
     return msgspec.structs.replace(plan, name=name, base=contestant.base, recipe=recipe)
 
 
-def _answers(folder: Path, plan: Plan, texts: Sequence[str], classes: npt.NDArray[np.int64], side: Side) -> Predictions:
+def _answers(
+    classifier: SentimentClassifier, plan: Plan, texts: Sequence[str], classes: npt.NDArray[np.int64], side: Side
+) -> Predictions:
     """Return a checkpoint's predictions for texts (reviews,); on validation none is judged by what it chose.
 
     The checkpoint's own temperature and tau were chosen on all of the validation: there, each fifth of the
     reviews is decided by what the other four fifths choose (cross-fitting).
     """
-    classifier = SentimentClassifier.load(folder)
     logits = classifier.logits(texts)
     if side is not Side.validation:
         return decide(logits, classifier.card.decision)

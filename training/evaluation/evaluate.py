@@ -6,7 +6,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -18,7 +18,7 @@ from reviewpulse.decision import Predictions
 from reviewpulse.errors import TrainingError
 from reviewpulse.labels import LABELS
 from reviewpulse.visible import visible_line
-from training.corpus import Corpus
+from training.corpus import Account, Corpus
 from training.evaluation.baselines import FEWEST_TEXTS, MAJORITY, predict_majority, predict_tfidf, train_tfidf
 from training.evaluation.bootstrap import Difference, macro_f1_difference
 from training.evaluation.metrics import ChanceError, chance_calibration_error
@@ -66,6 +66,16 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     earlier versions."""
 
 
+class Judged(NamedTuple):
+    """What an evaluation says of itself."""
+
+    files: Sequence[str]
+    at: str
+    """ISO 8601."""
+    account: Account
+    """Of the files' reviews."""
+
+
 class Outcome(msgspec.Struct, frozen=True):
     """An evaluation and what its figures are drawn from."""
 
@@ -100,45 +110,43 @@ def score(
     return predictions, len(texts) / seconds
 
 
-def evaluate(
-    classifier: SentimentClassifier, corpus: Corpus, files: Sequence[str], evaluated_at: str, watcher: Watcher
-) -> Outcome:
+def evaluate(classifier: SentimentClassifier, corpus: Corpus, judged: Judged, watcher: Watcher) -> Outcome:
     """Measure the checkpoint on the corpus's test side and the baselines beside it.
 
     The corpus's sides are those of the checkpoint (see Seen). Raises TrainingError when no review
     is left to evaluate on.
     """
     texts, classes = list(corpus.texts(Side.test)), corpus.classes(Side.test)
-    account = corpus.account()
-    seen = {Side.training: account.training, Side.validation: account.validation}
+    account, learned = judged.account, len(corpus.classes(Side.training))
     if not texts:
         raise TrainingError(
-            f"no rated review is left to evaluate on: the checkpoint knows {seen[Side.training]:,} from its training "
-            f"and {seen[Side.validation]:,} from its validation; give files that it has not seen"
+            f"no rated review is left to evaluate on: the checkpoint knows {account.training:,} from its training "
+            f"and {account.validation:,} from its validation, and {account.train_only:,} are of sources for training "
+            "only; give files that it has not seen"
         )
     candidates: dict[str, tuple[Predictions, float | None]] = {
         MODEL: score(classifier.predict, texts, watcher.on_texts),
         MAJORITY: (_majority(corpus, classifier.card, len(texts)), None),
     }
-    if seen[Side.training] >= FEWEST_TEXTS and len(set(corpus.classes(Side.training).tolist())) > 1:
-        watcher.on_baseline(seen[Side.training])
+    if learned >= FEWEST_TEXTS and len(set(corpus.classes(Side.training).tolist())) > 1:
+        watcher.on_baseline(learned)
         fitted = train_tfidf(list(corpus.texts(Side.training)), corpus.classes(Side.training))
         candidates |= {name: score(functools.partial(predict_tfidf, fitted[name]), texts) for name in fitted}
     slices = Slices.of(texts, list(corpus.categories(Side.test)))
     evaluation = Evaluation(
         checkpoint=classifier.card.name,
         version=classifier.card.version,
-        evaluated_at=evaluated_at,
-        files=[visible_line(name, LONGEST_NAME) for name in files],
+        evaluated_at=judged.at,
+        files=[visible_line(name, LONGEST_NAME) for name in judged.files],
         reviews=len(texts),
         reviews_sha256=_sha256(texts, classes),
-        left_out_training=seen[Side.training],
-        left_out_validation=seen[Side.validation],
+        left_out_training=account.training,
+        left_out_validation=account.validation,
         left_out_train_only=account.train_only,
         left_out_repeats=account.repeats,
         training_reviews=classifier.card.training_reviews,
         star_title_reviews=len(texts) - int(slices.has_plain_title.sum()),
-        baseline_reviews=seen[Side.training] if len(candidates) > 2 else 0,
+        baseline_reviews=learned if len(candidates) > 2 else 0,
         candidates={name: figures_of(*given, classes, slices) for name, given in candidates.items()},
         above=_above(candidates, classes),
         weights_bytes=classifier.weights_bytes,

@@ -52,12 +52,13 @@ def judge(challenger: Path, champion: Path, reviews: Reviews, progress: Progress
     silence_transformers()
     seen = read_seen(challenger).joined(read_seen(champion))
     cards = [read_card(folder) for folder in (challenger, champion)]
-    with evaluation_corpus(reviews.as_trained(*cards), seen, progress) as corpus:
+    with evaluation_corpus(reviews.as_trained(*cards), seen, progress) as (corpus, account):
         texts, classes = list(corpus.texts(Side.test)), corpus.classes(Side.test)
     if len(texts) < FEWEST_REVIEWS:
         raise TrainingError(
             f"{len(texts)} reviews of {', '.join(path.name for path in reviews.files)} were seen by neither "
-            f"checkpoint: too few to judge by (at least {FEWEST_REVIEWS}); give more files, or --force"
+            f"checkpoint, and {account.train_only} more are of sources for training only: too few to judge by "
+            f"(at least {FEWEST_REVIEWS}); give more files, or --force"
         )
     _refuse_missing_classes(classes, cards)
     ours, theirs = (

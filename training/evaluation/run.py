@@ -15,8 +15,8 @@ from reviewpulse.classifier import SentimentClassifier, silence_transformers
 from reviewpulse.errors import CheckpointError, TrainingError
 from reviewpulse.files import check_file
 from reviewpulse.progress import Progress, Status
-from training.corpus import Corpus
-from training.evaluation.evaluate import Evaluation, Outcome, Watcher, evaluate
+from training.corpus import Account, Corpus
+from training.evaluation.evaluate import Evaluation, Judged, Outcome, Watcher, evaluate
 from training.evaluation.figures import draw_evaluation
 from training.evaluation.report import text_report
 from training.history import HISTORY_FILE, read_history
@@ -47,21 +47,21 @@ class Reviews(NamedTuple):
 
 
 @contextlib.contextmanager
-def evaluation_corpus(reviews: Reviews, seen: Seen, progress: Progress) -> Iterator[Corpus]:
+def evaluation_corpus(reviews: Reviews, seen: Seen, progress: Progress) -> Iterator[tuple[Corpus, Account]]:
     """Give the files' rated reviews, each on the side where the checkpoint had it; test where it never saw it.
 
-    Raises ReviewFileError.
+    The account is of the files alone, without the training files. Raises ReviewFileError.
     """
     for path in (*reviews.files, *reviews.training_files):
         check_file(path)
     with tempfile.TemporaryDirectory() as folder, Corpus(Path(folder) / "corpus.db") as corpus:
         for path in reviews.files:
             corpus.add(rated_examples(path, reviews.train_only, progress))
-        named = corpus.count()
+        named, repeats = corpus.count(), corpus.repeats
         for path in reviews.training_files:
             corpus.add(rated_examples(path, reviews.train_only, progress))
         corpus.assign(seen.side_of, tests_among_first=named)
-        yield corpus
+        yield corpus, corpus.account(first=named)._replace(repeats=repeats)
 
 
 def evaluate_on_files(
@@ -78,13 +78,13 @@ def evaluate_on_files(
     names = [path.name for path in reviews.files]
     reviews = reviews.as_trained(classifier.card)
     try:
-        with evaluation_corpus(reviews, read_seen(checkpoint), progress) as corpus:
-            moment = now.isoformat(timespec="seconds")
-            outcome = evaluate(classifier, corpus, names, moment, _watcher(progress))
-    except BaseException:
-        written.rmdir()  # still empty
+        with evaluation_corpus(reviews, read_seen(checkpoint), progress) as (corpus, account):
+            judged = Judged(names, now.isoformat(timespec="seconds"), account)
+            outcome = evaluate(classifier, corpus, judged, _watcher(progress))
+        _write(outcome, checkpoint, written)
+    except BaseException:  # Ctrl-C as well: a folder that is there is whole
+        shutil.rmtree(written)
         raise
-    _write(outcome, checkpoint, written)
     return written, outcome.evaluation
 
 

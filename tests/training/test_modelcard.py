@@ -1,0 +1,22 @@
+from pathlib import Path
+
+import msgspec
+
+from tests.cards import tiny_card
+from tests.training.examples import quick_plan
+from training.modelcard import model_card
+
+
+def test_the_card_names_options_of_nought_as_well_and_tells_the_seeds_apart() -> None:
+    """Without `dropout 0.0` its reader would train another checkpoint, with the default of 0.1."""
+    plan = quick_plan(Path("base"), layers=(0, 2))
+    plan = msgspec.structs.replace(plan, recipe=msgspec.structs.replace(plan.recipe, dropout=0.0, seed=0))
+
+    said = model_card(tiny_card(plan=msgspec.to_builtins(plan)), 1_000_000)
+
+    made_by = next(line for line in said.splitlines() if line.startswith("- **Made by:**"))
+    assert "layers (0, 2), " in made_by or "layers [0, 2], " in made_by
+    assert "dropout 0.0, " in made_by
+    assert "split seed 0, " in made_by
+    assert made_by.endswith(", seed 0.")
+    assert "teacher None" not in made_by
