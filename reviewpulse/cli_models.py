@@ -89,7 +89,7 @@ def promote(
     It loses when macro-F1 is below the champion's with 95 % certainty, by paired bootstrap on the
     same reviews. Without a champion in the registry the bundled `default` is the one to meet, and becomes the
     champion before, to which a rollback goes back.
-    Of the present champion --tracking-uri sets the alias alone.
+    Of the present champion --tracking-uri sets the alias, and nothing else is done.
     """
     registry = _registry()
     if tracking_uri:
@@ -119,8 +119,8 @@ def promote(
 def rollback(tracking_uri: AliasUri = None) -> None:
     """Go back to the champion before the present one.
 
-    It waits for no MLflow: where that is away the rollback stands, and `models promote` of the same version with
-    --tracking-uri moves the alias later.
+    It stands also when MLflow cannot be reached: `models promote` of the same version with --tracking-uri moves the
+    alias later.
     """
     registry = _registry()
     previous = registry.champion()

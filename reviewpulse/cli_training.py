@@ -17,7 +17,9 @@ from reviewpulse.settings import RegistrySettings, WorkerSettings, load
 Files = Annotated[list[Path], typer.Argument(help="Files of reviews that carry a rating.")]
 TrainOnly = Annotated[
     list[str] | None,
-    typer.Option(help="Never evaluate on rows whose field `source` is this, nor of what its training named."),
+    typer.Option(
+        help="Use rows whose field `source` is this for training only; a checkpoint remembers it. May be repeated."
+    ),
 ]
 SMALLEST = ["small-2x128"]
 NOTHING_WRITTEN = "nothing was written"
@@ -64,7 +66,8 @@ def train(
         str, typer.Option(help="temperature, or bias-corrected: a bias for each class as well, both by validation.")
     ] = "bias-corrected",
     teacher: Annotated[
-        str | None, typer.Option(help="Checkpoint folder, `default` or `champion` to learn from, beside the stars.")
+        str | None,
+        typer.Option(help="Checkpoint folder, `default`, `fast` or `champion` to learn from, beside the stars."),
     ] = None,
     unlabelled: Annotated[
         list[Path] | None, typer.Option(help="More reviews to learn from through the teacher alone; may be repeated.")
@@ -76,8 +79,13 @@ def train(
     batch_rows: Annotated[int, typer.Option(min=1, help="Reviews in a step of the optimizer.")] = 32,
     micro_rows: Annotated[int, typer.Option(min=0, help="Reviews in a forward pass; 0: the whole batch.")] = 0,
     dropout: Annotated[float, typer.Option(min=0, max=0.9, help="Share of activations dropped.")] = 0.1,
-    test_share: Annotated[float, typer.Option(min=0, max=0.5, help="Share of reviews never looked at.")] = 0.1,
-    validation_share: Annotated[float, typer.Option(min=0, max=0.5, help="Share that chooses.")] = 0.08,
+    test_share: Annotated[
+        float,
+        typer.Option(min=0, max=0.5, help="About this share of reviews, by whole customers, is kept for evaluate."),
+    ] = 0.1,
+    validation_share: Annotated[
+        float, typer.Option(min=0, max=0.5, help="About this share chooses the epoch, the calibration and tau.")
+    ] = 0.08,
     train_only: TrainOnly = None,
     split_seed: Annotated[int, typer.Option(help="Seed of the split by customers.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of the head, the batches and the dropout.")] = 0,
@@ -85,9 +93,10 @@ def train(
 ) -> None:
     """Fine-tune an encoder on rated reviews and write a checkpoint folder.
 
-    Whole customers are set apart, by chance and the newest: --test-share is never looked at,
-    --validation-share chooses the epoch, the temperature and tau. A killed training goes on
-    where it stopped when the same command is run again.
+    Whole customers are set apart, some by chance, some because they wrote the newest reviews.
+
+    The test part is for `evaluate`; the validation part chooses the epoch, the calibration, and tau (how far labels
+    lean to rare classes). A killed training goes on where it stopped when the same command is run again.
     """
     from training.command import Sources, parse_calibration, parse_imbalance, parse_layers, train_on_files
     from training.plan import Plan
@@ -154,8 +163,8 @@ def compare(
 ) -> None:
     """Train every imbalance strategy on every base with several seeds and write one table.
 
-    Means and spread over the seeds, and a paired bootstrap against the best. A killed comparison
-    goes on when the same command is run again.
+    Means and spread over the seeds, and a paired bootstrap against the best. All six strategies with three seeds are 18
+    trainings: name fewer by --imbalance. A killed comparison goes on when the same command is run again.
     """
     from training.command import Sources, parse_imbalance, parse_side
     from training.evaluation.comparison import Contestant, table, write_comparison
@@ -191,7 +200,7 @@ def compare(
 
 
 def evaluate(
-    checkpoint: Annotated[str, typer.Argument(help="A checkpoint folder, `default`, or `champion`.")],
+    checkpoint: Annotated[str, typer.Argument(help="A checkpoint folder, `default`, `fast` or `champion`.")],
     files: Files,
     into: Annotated[Path, typer.Option(help="Where each run gets a folder of its own.")] = Path("evaluations"),
     json: Annotated[Path | None, typer.Option("--json", help="Write metrics.json here as well.")] = None,
@@ -203,7 +212,8 @@ def evaluate(
 ) -> None:
     """Measure a checkpoint on the reviews that it never saw, beside the majority and TF-IDF baselines.
 
-    Texts and customers of its training and validation are left out, whichever file they come in.
+    Texts and customers of its training and validation are left out, whichever file they come in. Writes metrics.json,
+    metrics.txt and figures into a new folder under --into.
     """
     from training.evaluation.report import text_report
     from training.evaluation.run import METRICS_FILE, Reviews, evaluate_on_files
