@@ -49,7 +49,7 @@ def settings_table() -> str:
 
 def results_table(folder: Path = EVALUATIONS) -> str:
     """Return a row for each candidate of the evaluations in the folder, the weakest first."""
-    header = "| | macro-F1 | the same without star titles | weighted F1 | MAE stars | QWK | ECE | reviews/s | size |"
+    header = "| | macro-F1 | weighted F1 | MAE stars | QWK | ECE | reviews/s | size |"
     found = {name: _evaluation(path) for name in RESULTS if (path := folder / f"{name}.json").exists()}
     rows = [_result_row(RESULTS[name], result, "checkpoint") for name, result in found.items()]
     if len({result.reviews_sha256 for result in found.values()}) > 1:
@@ -61,7 +61,7 @@ def results_table(folder: Path = EVALUATIONS) -> str:
             "TF-IDF + logistic regression, tuned": "the same, tuned",
         }
         rows = [_result_row(title, shared, candidate) for title, candidate in baselines.items()] + rows
-    return "\n".join([header, "|---" * 9 + "|", *rows, _reference_row()])
+    return "\n".join([header, "|---" * 8 + "|", *rows, _reference_row()])
 
 
 def _reference_row() -> str:
@@ -69,7 +69,7 @@ def _reference_row() -> str:
     report = json.loads(SPEED.read_text())
     reference = report["reference"]
     speed = report["reviews_per_second"][reference]["median"]
-    return f"| {reference} by transformers alone, to compare speeds with {'|' * 7} {speed:,.0f} | |"
+    return f"| {reference} by transformers alone, to compare speeds with {'|' * 6} {speed:,.0f} | |"
 
 
 def _evaluation(path: Path) -> Evaluation:
@@ -84,7 +84,6 @@ def _result_row(title: str, result: Evaluation, candidate: str) -> str:
     figures = result.candidates[candidate]
     names = ("macro_f1", "weighted_f1", "mae_stars", "qwk", "expected_calibration_error")
     cells = [f"{figures.overall[name]:.3f}" for name in names]
-    cells.insert(1, f"{figures.without_star_titles['macro_f1']:.3f}" if figures.without_star_titles else "")
     speeds = json.loads(SPEED.read_text())["reviews_per_second"]
     speed = speeds.get(result.checkpoint if candidate == "checkpoint" else candidate)
     cells.append(f"{speed['median']:,.0f}" if speed else "")
