@@ -10,6 +10,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from reviewpulse.durable import sync
 from reviewpulse.errors import StoreError
 from reviewpulse.progress import Progress, Status
 from reviewpulse.schema import connect
@@ -46,10 +47,10 @@ def _back_up(engine: sa.Engine, target: Path, progress: Progress) -> None:
         _copy(engine, copy, progress)
         _check(copy)
         copy.close()
-        _sync(partial)
+        sync(partial)
         _refuse_existing(target)
         partial.rename(target)
-        _sync(target.parent)
+        sync(target.parent)
 
 
 def _refuse_existing(target: Path) -> None:
@@ -86,11 +87,3 @@ def _check(copy: sqlite3.Connection) -> None:
     found = [row[0] for row in copy.execute("PRAGMA integrity_check")]
     if found != ["ok"]:
         raise StoreError(f"the copy is damaged, as the store itself may be: {found[0]}")
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

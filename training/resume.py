@@ -1,7 +1,6 @@
 """Snapshots of a run of training: a killed one goes on from the last, to the same result."""
 
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from reviewpulse.durable import sync
 from reviewpulse.errors import TrainingError
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Snapshots:
         part = self._folder / f"{SNAPSHOT}.part"
         try:
             torch.save({**tensors, "position": position}, part)
-            _sync(part)
+            sync(part)
             part.replace(self._folder / SNAPSHOT)
         except (OSError, RuntimeError) as exc:  # torch's zip writer raises RuntimeError on a full disk
             part.unlink(missing_ok=True)
@@ -63,7 +63,7 @@ class Snapshots:
         part = self._folder / f"{BEST}.part"
         try:
             save_file({name: tensor.contiguous().clone() for name, tensor in weights.items()}, part)
-            _sync(part)
+            sync(part)
             part.replace(self._folder / BEST)
         except (OSError, SafetensorError) as exc:
             part.unlink(missing_ok=True)
@@ -74,9 +74,3 @@ class Snapshots:
     def best_weights(self) -> dict[str, torch.Tensor]:
         """Return the weights kept last."""
         return load_file(self._folder / BEST)
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file's content is on the disk: a name may get there before it."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

@@ -2,13 +2,13 @@
 
 import contextlib
 import fcntl
-import os
 import shutil
 from pathlib import Path
 from typing import Final, Self
 
 import msgspec
 
+from reviewpulse.durable import sync
 from reviewpulse.errors import TrainingError
 from training.plan import Plan
 from training.resume import BEST, SNAPSHOT
@@ -97,8 +97,7 @@ class Work:
     def finish(self) -> None:
         """Turn the unfinished checkpoint into the folder to make, whole at once, and remove the rest."""
         for path in self.unfinished.iterdir():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+            sync(path)
         self.unfinished.rename(self.into)
         shutil.rmtree(self.folder)
 
