@@ -97,7 +97,7 @@ def promote(
 
         refuse_unrecorded(registry.card(version), tracking_uri)  # before anything changes
         if version == registry.champion():
-            _move_alias(registry, None, version, tracking_uri)
+            _move_alias(registry, registry.history()[-1].previous, version, tracking_uri)
             return
     challenger, changes = registry.path(version), len(registry.history())
     evidence = _evidence(registry, challenger, files or [], is_forced=force)

@@ -235,6 +235,10 @@ def test_a_champion_before_by_another_name_bears_the_alias_no_more(
     models("promote", "tiny-20260102-000000", "--force", "--tracking-uri", uri)
     models("promote", "other-20260102-000000", "--force", "--tracking-uri", uri)
     assert bearers_of(uri) == ["reviewpulse-other"]
+    models("rollback")  # without MLflow
+    models("promote", "tiny-20260102-000000", "--tracking-uri", uri)  # the alias, later
+    assert bearers_of(uri) == ["reviewpulse-tiny"]
+    models("promote", "other-20260102-000000", "--force", "--tracking-uri", uri)
     models("rollback", "--tracking-uri", uri)
     assert bearers_of(uri) == ["reviewpulse-tiny"]
     assert models("rollback", "--tracking-uri", uri).startswith("@champion in MLflow: default-")

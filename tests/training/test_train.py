@@ -15,7 +15,7 @@ from transformers import AutoModelForSequenceClassification
 
 from reviewpulse.card import Card, read_card
 from reviewpulse.classifier import SentimentClassifier
-from reviewpulse.errors import TrainingError
+from reviewpulse.errors import CheckpointError, TrainingError
 from reviewpulse.profile import read_profile
 from reviewpulse.progress import Progress, SilentProgress, Status
 from tests.training.examples import quick_plan, write_reviews
@@ -380,3 +380,16 @@ def test_words_that_are_no_option_are_refused_with_those_that_are() -> None:
         parse_layers("a,b")
     with pytest.raises(TrainingError, match="none, class-weights, focal"):
         parse_imbalance("smote")
+
+
+def test_a_gpu_that_is_not_there_is_named_before_a_file_is_read(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`train` took no notice of REVIEWPULSE_DEVICE."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    sources = Sources([tmp_path / "missing.jsonl"])
+
+    with pytest.raises(CheckpointError, match="no GPU answers for REVIEWPULSE_DEVICE=cuda"):
+        train_on_files(sources, tmp_path / "mine", plan, now=NOW, progress=SilentProgress(), device="cuda")
+
+    assert not list(tmp_path.iterdir())
