@@ -6,7 +6,7 @@ REVIEWS ?=
 KAFKA_HOME ?=
 FUZZ_SECONDS ?= 300
 
-.PHONY: help setup demo test check chaos soak fuzz format lock readme clean
+.PHONY: help setup demo test check gpu chaos soak fuzz format lock readme clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -33,6 +33,9 @@ check: setup  ## format, lint, types, floors
 	@$(RUN)/ruff check .
 	@$(RUN)/mypy
 	@$(RUN)/lint-imports
+
+gpu: setup  ## what only a GPU can show: same predictions, resuming, memory that runs out, a worker on it
+	@$(RUN)/pytest tests/gpu/on_a_gpu.py
 
 chaos: setup  ## half an hour of kills, outages and jumps; needs KAFKA_HOME; writes docs/results/chaos.json
 	@KAFKA_HOME="$(KAFKA_HOME)" PYTHONPATH=. $(RUN)/python -m scripts.chaos

@@ -19,7 +19,13 @@ import numpy as np
 import torch
 
 from reviewpulse.card import find_checkpoint
-from reviewpulse.classifier import SentimentClassifier, compute_dtype, pad, silence_transformers
+from reviewpulse.classifier import (
+    SentimentClassifier,
+    available_device,
+    compute_dtype,
+    pad,
+    silence_transformers,
+)
 from reviewpulse.labels import class_of_stars
 from reviewpulse.progress import SilentProgress
 from training.base import Base, load_base
@@ -43,24 +49,25 @@ def score_plainly(base: Base, max_tokens: int, texts: Sequence[str]) -> None:
     base.tokenizer.enable_truncation(max_tokens)
     tokens = sorted((encoding.ids for encoding in base.tokenizer.encode_batch_fast(list(texts))), key=len)
     for start in range(0, len(tokens), PLAIN_ROWS):
-        base.model(**pad(tokens[start : start + PLAIN_ROWS]))
+        inputs = pad(tokens[start : start + PLAIN_ROWS])
+        base.model(**{name: tensor.to(base.model.device) for name, tensor in inputs.items()}).logits.cpu()
 
 
-def candidates_of(names: Sequence[str], reviews: Sequence[Example]) -> dict[str, Scorer]:
+def candidates_of(names: Sequence[str], reviews: Sequence[Example], device: str) -> dict[str, Scorer]:
     """Return what is measured by name: TF-IDF, checkpoints, each also by transformers alone, and plain encoders."""
     classes = np.array([class_of_stars(review.rating or 0) for review in reviews])
     scorers: dict[str, Scorer] = {
         TFIDF: partial(predict_tfidf, train_tfidf([review.text for review in reviews], classes)[TFIDF])
     }
     for name in names:
-        classifier = SentimentClassifier.load(find_checkpoint(name), "cpu")
+        classifier = SentimentClassifier.load(find_checkpoint(name), device)
         title = classifier.card.name
         scorers[title] = classifier.predict
         plain = Base(classifier.model, classifier.tokenizer)
         scorers[f"{title} by transformers alone"] = partial(score_plainly, plain, classifier.card.max_tokens)
     for title, name in PLAIN_BASES.items():
         base = load_base(name)
-        base.model.to(compute_dtype("cpu")).eval()
+        base.model.to(device, compute_dtype(device)).eval()
         scorers[title] = partial(score_plainly, base, 128)
     return scorers
 
@@ -81,12 +88,14 @@ def main() -> None:
     parser.add_argument("checkpoints", nargs="+", help="checkpoint folders or names")
     parser.add_argument("--texts", type=int, default=2_560)
     parser.add_argument("--rounds", type=int, default=5, help="each round measures every candidate once, in turn")
+    parser.add_argument("--device", default="cpu", help="where the encoders run: auto, cpu or cuda; TF-IDF has the CPU")
     parser.add_argument("--into", type=Path, required=True, help="the JSON file to write")
     options = parser.parse_args()
+    device = available_device(options.device)
     silence_transformers()
     reviews = list(rated_examples(options.reviews, [], SilentProgress()))
     texts = [review.text for review in reviews[:: max(len(reviews) // options.texts, 1)][: options.texts]]
-    scorers = candidates_of(options.checkpoints, reviews)
+    scorers = candidates_of(options.checkpoints, reviews, device)
     rates: dict[str, list[float]] = {name: [] for name in scorers}
     for number in range(1, options.rounds + 1):
         for name, score in scorers.items():
@@ -99,7 +108,8 @@ def main() -> None:
         "texts": len(texts),
         "processor": processor_name(),
         "cores": os.cpu_count(),
-        "dtype": str(compute_dtype("cpu")).removeprefix("torch."),
+        "device": torch.cuda.get_device_name() if device == "cuda" else device,
+        "dtype": str(compute_dtype(device)).removeprefix("torch."),
         "torch": torch.__version__,
         "rounds": options.rounds,
         "reviews_per_second": {

@@ -48,7 +48,9 @@ def load_model(worker: WorkerSettings) -> Model:
 
     silence_transformers()
     limit_threads(worker.threads)
-    return SentimentClassifier.load(find_checkpoint(worker.checkpoint), worker.device)
+    model = SentimentClassifier.load(find_checkpoint(worker.checkpoint), worker.device)
+    log.info("loaded checkpoint %s %s on %s", model.card.name, model.card.version, model.device)
+    return model
 
 
 def run_worker(
@@ -202,11 +204,9 @@ class _Run:
                 log.warning("stopping without %s, which did not end within %g s", what, STOP_SECONDS)
 
     def _model_loaded(self, loop: asyncio.AbstractEventLoop, model: Future[Model]) -> None:
-        """Say so, or end the worker; called in the thread that loaded it, maybe after the end."""
+        """End the worker if that failed; called in the thread that loaded it, maybe after the end."""
         error = model.exception()
-        if error is None:
-            log.info("loaded checkpoint %s %s", model.result().card.name, model.result().card.version)
-        elif not loop.is_closed():
+        if error is not None and not loop.is_closed():
             loop.call_soon_threadsafe(self._end, error)
 
     async def _resume(self) -> Mapping[int, int]:

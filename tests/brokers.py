@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -110,6 +111,18 @@ def _properties(port: int, number: int, controllers: Mapping[int, int], data: Pa
         "delete.topic.enable": "true",
     }
     return "".join(f"{name}={value}\n" for name, value in lines.items())
+
+
+def fresh_topics(address: str) -> KafkaSettings:
+    """Return settings whose three topics are new."""
+    name = uuid.uuid4().hex[:8]
+    return load(
+        KafkaSettings,
+        broker=address,
+        reviews_topic=f"reviews-{name}",
+        predictions_topic=f"predictions-{name}",
+        rejected_topic=f"rejected-{name}",
+    )
 
 
 def kafka_home() -> Path:

@@ -1,14 +1,13 @@
 """Both brokers, each started once; each test gets topics and a consumer group of its own."""
 
-import uuid
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from reviewpulse.embedded import EmbeddedBroker
-from reviewpulse.settings import KafkaSettings, load
-from tests.brokers import apache_kafka
+from reviewpulse.settings import KafkaSettings
+from tests.brokers import apache_kafka, fresh_topics
 from tests.integration.browsers import ARGUMENTS, CHROMIUM
 
 
@@ -30,18 +29,6 @@ def apache_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def kafka(request: pytest.FixtureRequest) -> KafkaSettings:
     """Return settings for a running broker, with topics that no other test uses."""
     return fresh_topics(request.getfixturevalue(f"{request.param}_address"))
-
-
-def fresh_topics(address: str) -> KafkaSettings:
-    """Return settings whose three topics are new."""
-    name = uuid.uuid4().hex[:8]
-    return load(
-        KafkaSettings,
-        broker=address,
-        reviews_topic=f"reviews-{name}",
-        predictions_topic=f"predictions-{name}",
-        rejected_topic=f"rejected-{name}",
-    )
 
 
 @pytest.fixture(scope="module")

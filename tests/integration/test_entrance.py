@@ -14,7 +14,7 @@ from reviewpulse.broker import SourceReader, ensure_topics
 from reviewpulse.errors import RefusedError, SettingsError
 from reviewpulse.settings import KafkaSettings, load
 from reviewpulse.tail import follow
-from tests.integration.conftest import fresh_topics
+from tests.brokers import fresh_topics
 from tests.integration.processes import Desk, wait_until
 from tests.secure_broker import LEAVER, PASSWORD, SecureBroker
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from reviewpulse.broker import ensure_topics
-from tests.integration.conftest import fresh_topics
+from tests.brokers import fresh_topics
 from tests.integration.processes import REPOSITORY, Desk, wait_until
 
 SESSION = {"REVIEWPULSE_SESSION_SECONDS": "20"}

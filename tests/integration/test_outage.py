@@ -12,7 +12,7 @@ import pytest
 
 from reviewpulse.broker import ensure_topics
 from reviewpulse.embedded import EmbeddedBroker
-from tests.integration.conftest import fresh_topics
+from tests.brokers import fresh_topics
 from tests.integration.processes import Desk, wait_until
 
 RETRY = {"REVIEWPULSE_RETRY_SECONDS": "3", "REVIEWPULSE_CONNECT_SECONDS": "2"}

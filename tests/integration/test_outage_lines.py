@@ -7,8 +7,7 @@ from pathlib import Path
 
 from reviewpulse.broker import ensure_topics
 from reviewpulse.embedded import EmbeddedBroker, free_port
-from tests.brokers import DistributionBroker, kafka_home
-from tests.integration.conftest import fresh_topics
+from tests.brokers import DistributionBroker, fresh_topics, kafka_home
 from tests.integration.processes import Desk, wait_until
 
 OUTAGE_SECONDS = 12.0

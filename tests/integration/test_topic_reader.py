@@ -10,7 +10,7 @@ from reviewpulse.embedded import EmbeddedBroker
 from reviewpulse.errors import BrokerError
 from reviewpulse.settings import KafkaSettings
 from stream_app.topic_reader import MOST_RECORDS, TopicReader
-from tests.integration.conftest import fresh_topics
+from tests.brokers import fresh_topics
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from stream_app.batch import Message, Outcome, decode_batch
 from stream_app.store import PredictionStore
 from stream_app.topic_reader import TopicReader
 from stream_app.topics import prediction_headers, rejection_headers
-from tests.integration.conftest import fresh_topics
+from tests.brokers import fresh_topics
 from tests.integration.processes import Desk, wait_until
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

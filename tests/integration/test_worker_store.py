@@ -14,7 +14,7 @@ from kafka import KafkaProducer
 
 from reviewpulse.broker import client_options, ensure_topics
 from reviewpulse.settings import KafkaSettings
-from tests.integration.conftest import fresh_topics
+from tests.brokers import fresh_topics
 from tests.integration.processes import Desk, wait_until
 from tests.postgres import PASSWORD, PostgresServer
 
