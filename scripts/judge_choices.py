@@ -1,7 +1,7 @@
 """Judges on validation what docs/training.md and docs/decisions.md say was chosen there; never reads the test side.
 
-The baseline's C by macro-F1, and for each checkpoint three calibrations, each fifth of the validation judged
-by what the other four choose.
+The baseline's C by macro-F1; and for each checkpoint three calibrations and two ways to choose tau, each fifth of
+the validation judged by what the other four choose.
 """
 
 import argparse
@@ -19,8 +19,9 @@ from sklearn.linear_model import LogisticRegression
 
 from reviewpulse.card import Decision, find_checkpoint
 from reviewpulse.classifier import SentimentClassifier, silence_transformers
+from reviewpulse.decision import decide
 from reviewpulse.progress import SilentProgress
-from training.calibration import Calibration, calibrated, cross_fitted, with_tau
+from training.calibration import TAUS, Calibration, calibrated, cross_fitted, with_tau
 from training.corpus import Corpus
 from training.evaluation.baselines import tfidf_features
 from training.evaluation.metrics import chance_calibration_error, macro_f1, measure
@@ -29,6 +30,9 @@ from training.reading import fill_corpus
 from training.split import Side
 
 CS = (1.0, 4.0, 16.0)
+
+SHUFFLES = 6
+"""Ways to part the validation in fifths."""
 
 Logits = npt.NDArray[np.float32]
 Classes = npt.NDArray[np.int64]
@@ -47,22 +51,49 @@ CALIBRATIONS: dict[str, Calibrate] = {
 }
 
 
-def judge_calibrations(name: str, texts: list[str], classes: Classes) -> dict[str, object]:
-    """Return macro-F1, log loss and calibration error of each calibration of a checkpoint."""
-    classifier = SentimentClassifier.load(find_checkpoint(name), "cpu")
-    logits = classifier.logits(texts)
-    own = classifier.card.decision
-    untuned = Decision(head=own.head, label_by=own.label_by, class_shares=own.class_shares)
+def judge_calibrations(untuned: Decision, logits: Logits, classes: Classes) -> dict[str, object]:
+    """Return macro-F1, log loss and calibration error of each calibration of a checkpoint's logits."""
     judged: dict[str, object] = {}
     for calibration, calibrate in CALIBRATIONS.items():
 
         def choose(logits: Logits, classes: Classes, calibrate: Calibrate = calibrate) -> Decision:
-            return with_tau(calibrate(untuned, logits, classes), logits, classes)
+            return with_tau(calibrate(untuned, logits, classes), logits)
 
         predictions = cross_fitted(logits, classes, choose)
         chance = chance_calibration_error(predictions.probabilities)
         figures = {name: round(figure, 4) for name, figure in measure(predictions, classes).items()}
         judged[calibration] = figures | {"chance_calibration_error": round(chance.mean, 4)}
+    return judged
+
+
+def with_tau_by_labels(decision: Decision, logits: Logits, classes: Classes) -> Decision:
+    """Return the decision with the smallest tau of the highest macro-F1 against the rows' own classes."""
+    tried = [msgspec.structs.replace(decision, tau=tau) for tau in TAUS]
+    return max(tried, key=lambda candidate: macro_f1(decide(logits, candidate).classes, classes))
+
+
+TAU_CHOICES: dict[str, Calibrate] = {
+    "highest expected macro-F1": lambda decision, logits, _classes: with_tau(decision, logits),
+    "highest macro-F1": with_tau_by_labels,
+}
+
+
+def judge_taus(untuned: Decision, logits: Logits, classes: Classes) -> dict[str, object]:
+    """Return the mean macro-F1 over SHUFFLES ways to part the rows, and the taus chosen, of each way to choose one."""
+    judged: dict[str, object] = {}
+    for way, with_a_tau in TAU_CHOICES.items():
+        taus: list[float] = []
+
+        def choose(logits: Logits, classes: Classes, with_a_tau: Calibrate = with_a_tau) -> Decision:
+            decision = with_a_tau(calibrated(untuned, logits, classes), logits, classes)
+            taus.append(decision.tau)  # noqa: B023  # of this way: cross_fitted calls it at once
+            return decision
+
+        found = []
+        for seed in range(SHUFFLES):
+            order = np.random.default_rng(seed).permutation(len(classes))
+            found.append(macro_f1(cross_fitted(logits[order], classes[order], choose).classes, classes[order]))
+        judged[way] = {"macro_f1": round(float(np.mean(found)), 4), "lowest_tau": min(taus), "highest_tau": max(taus)}
     return judged
 
 
@@ -87,23 +118,26 @@ def main() -> None:
     parser.add_argument("--into", type=Path, required=True, help="the JSON file to write")
     options = parser.parse_args()
     silence_transformers()
-    cards = [SentimentClassifier.load(find_checkpoint(name), "cpu").card for name in options.checkpoints]
-    plans = [msgspec.convert(card.plan, Plan) for card in cards]
+    classifiers = [SentimentClassifier.load(find_checkpoint(name), "cpu") for name in options.checkpoints]
+    plans = [msgspec.convert(classifier.card.plan, Plan) for classifier in classifiers]
     if any(plan.split != plans[0].split for plan in plans):
         sys.exit("the checkpoints were trained on different splits; judge them one split at a time")
     with tempfile.TemporaryDirectory() as folder, Corpus(Path(folder) / "corpus.db") as corpus:
         fill_corpus(corpus, [options.reviews], [], [], SilentProgress())
         corpus.split(plans[0].split)
         texts, classes = list(corpus.texts(Side.validation)), corpus.classes(Side.validation)
-        report = {
+        report: dict[str, object] = {
             "file": options.reviews.name,
             "validation_reviews": len(texts),
             "tfidf_macro_f1_by_c": judge_baseline(corpus, texts, classes),
-            "calibrations": {
-                card.name: judge_calibrations(name, texts, classes)
-                for name, card in zip(options.checkpoints, cards, strict=True)
-            },
         }
+    calibrations, taus = dict[str, object](), dict[str, object]()
+    for classifier in classifiers:
+        name, own, logits = classifier.card.name, classifier.card.decision, classifier.logits(texts)
+        untuned = Decision(head=own.head, label_by=own.label_by, class_shares=own.class_shares)
+        calibrations[name] = judge_calibrations(untuned, logits, classes)
+        taus[name] = judge_taus(untuned, logits, classes)
+    report |= {"calibrations": calibrations, "taus": taus}
     options.into.write_text(json.dumps(report, indent=2) + "\n")
 
 

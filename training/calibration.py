@@ -13,7 +13,7 @@ from scipy.optimize import minimize
 from reviewpulse.card import Decision
 from reviewpulse.decision import Predictions, decide, log_probabilities_of
 from reviewpulse.labels import LABELS
-from training.evaluation.metrics import macro_f1
+from training.evaluation.metrics import expected_macro_f1
 
 
 class Calibration(StrEnum):
@@ -58,10 +58,13 @@ def calibrated(
     return msgspec.structs.replace(best, temperature=round(best.temperature, 4))
 
 
-def with_tau(decision: Decision, logits: npt.NDArray[np.float32], classes: npt.NDArray[np.int64]) -> Decision:
-    """Return the decision with the smallest tau of the highest macro-F1."""
+def with_tau(decision: Decision, logits: npt.NDArray[np.float32]) -> Decision:
+    """Return the calibrated decision with the smallest tau of the highest expected macro-F1 on logits (rows, outputs).
+
+    The classes of few rows would move tau by chance: what the probabilities expect moves it less.
+    """
     tried = [msgspec.structs.replace(decision, tau=tau) for tau in TAUS]
-    return max(tried, key=lambda candidate: macro_f1(decide(logits, candidate).classes, classes))
+    return max(tried, key=lambda candidate: expected_macro_f1(decide(logits, candidate)))
 
 
 def cross_fitted(

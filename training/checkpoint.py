@@ -98,7 +98,7 @@ def choose_decision(
     """
     decision = calibrated(decision, logits, classes, plan.calibration)
     if plan.recipe.imbalance is Imbalance.logit_adjustment:
-        return with_tau(decision, logits, classes)
+        return with_tau(decision, logits)
     return msgspec.structs.replace(decision, label_by="logits")
 
 

@@ -1,16 +1,19 @@
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from reviewpulse.card import Decision
 from reviewpulse.decision import Predictions, decide, log_probabilities_of
-from training.calibration import Calibration, calibrated, cross_fitted, with_tau
+from training.calibration import TAUS, Calibration, calibrated, cross_fitted, with_tau
 from training.checkpoint import choose_decision
 from training.evaluation.bootstrap import macro_f1_difference
 from training.evaluation.metrics import (
     ClassFigures,
     chance_calibration_error,
     expected_calibration_error,
+    expected_macro_f1,
+    macro_f1,
     measure,
     measure_classes,
 )
@@ -120,15 +123,34 @@ def test_corn_is_calibrated_by_a_temperature_alone() -> None:
     assert decision.class_biases == (0, 0, 0, 0, 0)
 
 
-def test_tau_is_the_one_of_the_best_macro_f1() -> None:
-    logits = np.array([[0.0, -9, -9, -9, 0.5]] * 10 + [[0.0, -9, -9, -9, 2.0]] * 30, dtype=np.float32)
-    classes = np.array([0] * 10 + [4] * 30)
-    rare = Decision(class_shares=(0.25, 0.0, 0.0, 0.0, 0.75))
+def drawn_rows(rows: int) -> tuple[Decision, npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Return a decision and logits that are calibrated for a rare class and a common one, and classes as they say."""
+    generator = np.random.default_rng(0)
+    chances = np.zeros((rows, 5))
+    chances[:, 0] = generator.beta(0.4, 2, rows)
+    chances[:, 4] = 1 - chances[:, 0]
+    classes = np.where(generator.random(rows) < chances[:, 0], 0, 4)
+    return Decision(class_shares=(0.15, 0.0, 0.0, 0.0, 0.85)), np.log(chances + 1e-9).astype(np.float32), classes
 
-    decision = with_tau(rare, logits, classes)
 
-    assert decision.tau == 0.5  # 0.5 < tau * log(3) < 2
-    assert with_tau(rare, logits, np.array([4] * 40)).tau == 0.0
+def test_the_expected_macro_f1_is_what_many_rows_show() -> None:
+    decision, logits, classes = drawn_rows(50_000)
+
+    for tau in (0.0, 0.4, 0.9):
+        predictions = decide(logits, msgspec.structs.replace(decision, tau=tau))
+        assert expected_macro_f1(predictions) == pytest.approx(macro_f1(predictions.classes, classes), abs=0.005)
+
+
+def test_tau_is_the_one_of_the_best_macro_f1_even_where_few_rows_show_another() -> None:
+    decision, logits, classes = drawn_rows(50_000)
+    by_tau = {
+        tau: macro_f1(decide(logits, msgspec.structs.replace(decision, tau=tau)).classes, classes) for tau in TAUS
+    }
+    best = with_tau(decision, logits)
+
+    assert 0 < best.tau < max(TAUS)
+    assert by_tau[best.tau] == pytest.approx(max(by_tau.values()), abs=0.002)
+    assert with_tau(decision, logits[:1_000]).tau == pytest.approx(best.tau, abs=0.11)
 
 
 @pytest.mark.parametrize("imbalance", list(Imbalance))

@@ -78,6 +78,22 @@ def macro_f1(predicted: npt.NDArray[np.int64], classes: npt.NDArray[np.int64]) -
     return float(f1_score(classes, predicted, labels=every, average="macro", zero_division=0))
 
 
+def expected_macro_f1(predictions: Predictions) -> float:
+    """Return the macro-F1 that predictions should have, were each class as probable as they say.
+
+    A class that is neither given nor probable counts 0. After Ye et al., Optimizing F-Measure: A Tale of Two
+    Approaches (2012).
+
+    >>> sure = np.eye(5, dtype=np.float32)
+    >>> expected_macro_f1(Predictions(sure, np.arange(5))), expected_macro_f1(Predictions(sure, np.array([0] * 5)))
+    (1.0, 0.06666666666666667)
+    """
+    given = np.eye(len(LABELS))[predictions.classes]  # (rows, 5)
+    hits = (given * predictions.probabilities).sum(axis=0)  # (5,)
+    both = given.sum(axis=0) + predictions.probabilities.sum(axis=0)
+    return float(np.mean(2 * hits / np.maximum(both, 1e-12)))
+
+
 def expected_calibration_error(probabilities: npt.NDArray[np.float32], classes: npt.NDArray[np.int64]) -> float:
     """Return the mean distance of confidence from accuracy over 15 bins of equal width, weighted by their rows.
 
