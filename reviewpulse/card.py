@@ -27,6 +27,10 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """softmax: a logit for each label. corn: one for 'above label k, given above k - 1', k = 0 to 3 (CORN)."""
     temperature: Annotated[float, msgspec.Meta(ge=0.001, le=1000)] = 1.0
     """Divides the logits, so that a confidence is the share of right answers (Guo et al., 2017)."""
+    entropy_exponent: Annotated[float, msgspec.Meta(ge=-1, le=1)] = 0.0
+    """Power of an answer's entropy, as a share of the highest one, that multiplies the temperature: above 0, sure
+    answers are made surer and unsure ones less sure (entropy-based temperature scaling, Balanya et al., 2022).
+    Not for the head corn."""
     class_biases: tuple[Bias, Bias, Bias, Bias, Bias] = (0.0, 0.0, 0.0, 0.0, 0.0)
     """Added to the divided logits, in label order: takes back what training made of the classes' shares
     (bias-corrected temperature scaling, Alexandari et al., 2020). Not for the head corn."""

@@ -63,8 +63,12 @@ def train(
         ),
     ] = "logit-adjustment",
     calibration: Annotated[
-        str, typer.Option(help="temperature, or bias-corrected: a bias for each class as well, both by validation.")
-    ] = "bias-corrected",
+        str,
+        typer.Option(
+            help="temperature, bias-corrected (a bias for each class as well) or entropy-based (and a temperature "
+            "that changes with how unsure the answer is), all by validation."
+        ),
+    ] = "entropy-based",
     teacher: Annotated[
         str | None,
         typer.Option(help="Checkpoint folder, `default`, `fast` or `champion` to learn from, beside the stars."),

@@ -1,12 +1,15 @@
 """From a model's logits to calibrated probabilities and, apart from them, the label. Plain numpy, for every room."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from reviewpulse.card import Decision, Head
 from reviewpulse.labels import LABELS
+
+LOWEST_ENTROPY: Final = 0.01
+"""As a share of the highest one: surer answers than that are divided by the same temperature."""
 
 
 class Predictions(NamedTuple):
@@ -37,14 +40,30 @@ def log_probabilities_of(logits: npt.NDArray[np.float32], decision: Decision) ->
     >>> np.exp(even).round(4).tolist()
     [[0.5, 0.25, 0.125, 0.0625, 0.0625]]
     """
-    scaled = logits.astype(np.float64) / decision.temperature
+    exact = logits.astype(np.float64)
     if decision.head == "softmax":
-        scaled = scaled + np.array(decision.class_biases)
-        return np.asarray(scaled - np.logaddexp.reduce(scaled, axis=1, keepdims=True))
+        temperatures = decision.temperature * entropy_shares(exact) ** decision.entropy_exponent  # (texts, 1)
+        return _log_softmax(exact / temperatures + np.array(decision.class_biases))
+    scaled = exact / decision.temperature
     nothing = np.zeros((len(scaled), 1))
     is_above, is_not_above = -np.logaddexp(0, -scaled), -np.logaddexp(0, scaled)  # log P, given at least label k
     reached = np.concatenate([nothing, is_above.cumsum(axis=1)], axis=1)  # log P(at least label k)
     return np.asarray(reached + np.concatenate([is_not_above, nothing], axis=1))
+
+
+def entropy_shares(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the entropy of softmax answers as a share of the highest one, at least LOWEST_ENTROPY, (texts, 1).
+
+    >>> entropy_shares(np.array([[0.0, 0, 0, 0, 0], [9, 9, -99, -99, -99], [99, 0, 0, 0, 0]])).round(3).tolist()
+    [[1.0], [0.431], [0.01]]
+    """
+    log_probabilities = _log_softmax(logits)
+    entropy = -(np.exp(log_probabilities) * log_probabilities).sum(axis=1, keepdims=True)
+    return np.asarray(np.maximum(entropy / np.log(len(LABELS)), LOWEST_ENTROPY))
+
+
+def _log_softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.asarray(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
 
 
 def _own_classes(logits: npt.NDArray[np.float32], head: Head) -> npt.NDArray[np.int64]:

@@ -1,6 +1,6 @@
 """Judges on validation what docs/training.md and docs/decisions.md say was chosen there; never reads the test side.
 
-The baseline's C by macro-F1; and for each checkpoint three calibrations and two ways to choose tau, each fifth of
+The baseline's C by macro-F1; and for each checkpoint four calibrations and two ways to choose tau, each fifth of
 the validation judged by what the other four choose.
 """
 
@@ -47,7 +47,8 @@ def uncalibrated(decision: Decision, _logits: Logits, _classes: Classes) -> Deci
 CALIBRATIONS: dict[str, Calibrate] = {
     "none": uncalibrated,
     "temperature": partial(calibrated, calibration=Calibration.temperature),
-    "temperature and biases": calibrated,
+    "temperature and biases": partial(calibrated, calibration=Calibration.bias_corrected),
+    "entropy-based temperature and biases": partial(calibrated, calibration=Calibration.entropy_based),
 }
 
 

@@ -1,4 +1,4 @@
-"""What a checkpoint's decision is chosen by, on validation: the temperature, biases and tau."""
+"""What a checkpoint's decision is chosen by, on validation: the temperature, its exponent, biases and tau."""
 
 import math
 from collections.abc import Callable
@@ -23,6 +23,8 @@ class Calibration(StrEnum):
     """Divided by one number (Guo et al., 2017)."""
     bias_corrected = "bias-corrected"
     """A bias for each class added as well (Alexandari et al., 2020)."""
+    entropy_based = "entropy-based"
+    """And the temperature grows or falls with the entropy of the answer (Balanya et al., 2022)."""
 
 
 FOLDS: Final = 5
@@ -33,27 +35,32 @@ def calibrated(
     decision: Decision,
     logits: npt.NDArray[np.float32],
     classes: npt.NDArray[np.int64],
-    calibration: Calibration = Calibration.bias_corrected,
+    calibration: Calibration = Calibration.entropy_based,
 ) -> Decision:
-    """Return the decision with the temperature and biases of the least log loss on logits (rows, outputs) and classes.
+    """Return the decision with the corrections of the least log loss on logits (rows, outputs) and classes.
 
-    The biases are held near 0 by a normal prior of deviation 1, which few rows do not overrule. The head corn has a
-    temperature only.
+    The exponent of the entropy and the biases are held near 0 by a normal prior of deviation 1, which few rows do
+    not overrule. The head corn has a temperature only.
     """
-    has_biases = calibration is Calibration.bias_corrected and decision.head == "softmax"
-    biases = len(LABELS) if has_biases else 0
+    is_softmax = decision.head == "softmax"
+    has_exponent = is_softmax and calibration is Calibration.entropy_based
+    has_biases = is_softmax and calibration is not Calibration.temperature
+    bounds = [(-3.0, 3.0)] + [(-1.0, 1.0)] * has_exponent + [(-10.0, 10.0)] * len(LABELS) * has_biases
 
     def tried(parameters: npt.NDArray[np.float64]) -> Decision:
-        log_temperature, *class_biases = parameters.tolist()
-        changes = {"class_biases": tuple(class_biases)} if biases else {}
-        return msgspec.structs.replace(decision, temperature=math.exp(log_temperature), **changes)
+        log_temperature, *others = parameters.tolist()
+        return msgspec.structs.replace(
+            decision,
+            temperature=math.exp(log_temperature),
+            entropy_exponent=others.pop(0) if has_exponent else 0.0,
+            class_biases=tuple(others) if has_biases else (0.0,) * len(LABELS),
+        )
 
     def penalised_log_loss(parameters: npt.NDArray[np.float64]) -> float:
         log_probabilities = log_probabilities_of(logits, tried(parameters))[np.arange(len(classes)), classes]
         return float(-log_probabilities.mean() + (parameters[1:] ** 2).sum() / (2 * len(classes)))
 
-    bounds = [(-3.0, 3.0)] + [(-10.0, 10.0)] * biases
-    found = minimize(penalised_log_loss, np.zeros(1 + biases), method="L-BFGS-B", bounds=bounds)
+    found = minimize(penalised_log_loss, np.zeros(len(bounds)), method="L-BFGS-B", bounds=bounds)
     best = tried(found.x.round(4))
     return msgspec.structs.replace(best, temperature=round(best.temperature, 4))
 

@@ -74,7 +74,7 @@ def finish(
         classifier.save(work.unfinished)
         saved = SentimentClassifier.load(work.unfinished, classifier.device.type)
         card = _measured(saved, corpus, plan)
-        _profile(saved, card, list(corpus.texts(Side.validation))).write(work.unfinished)
+        profile_of(saved, card, list(corpus.texts(Side.validation))).write(work.unfinished)
         functools.reduce(Seen.joined, known, Seen.of_corpus(corpus)).write(work.unfinished)
         History([(step, loss) for step, loss in position.losses], position.epochs).write(work.unfinished)
         card.write(work.unfinished)
@@ -104,24 +104,28 @@ def choose_decision(
 
 def _measured(saved: SentimentClassifier, corpus: Corpus, plan: Plan) -> Card:
     """Return the saved classifier's card with all that is known at the end."""
-    classes = corpus.classes(Side.validation)
-    logits = saved.logits(list(corpus.texts(Side.validation)))
-    decision = choose_decision(plan, saved.card.decision, logits, classes)
     learned = corpus.classes(Side.training, with_unlabelled=True)
     cutoffs = corpus.split(plan.split)
-    predictions = decide(logits, decision)
-    _warn_of_one_answer(predictions.classes)
     return msgspec.structs.replace(
-        saved.card,
-        decision=decision,
+        decided(saved, corpus, plan),
         training_reviews=int((learned >= 0).sum()),
         unlabelled_reviews=int((learned < 0).sum()),
         teacher=_teacher_name(plan),
         data_sha256=corpus.sha256(),
         validation_after=cutoffs.validation,
         test_after=cutoffs.test,
-        metrics={name: round(value, 4) for name, value in measure(predictions, classes).items()},
     )
+
+
+def decided(saved: SentimentClassifier, corpus: Corpus, plan: Plan) -> Card:
+    """Return the saved classifier's card with the decision that suits the corpus's validation best, and its metrics."""
+    classes = corpus.classes(Side.validation)
+    logits = saved.logits(list(corpus.texts(Side.validation)))
+    decision = choose_decision(plan, saved.card.decision, logits, classes)
+    predictions = decide(logits, decision)
+    _warn_of_one_answer(predictions.classes)
+    metrics = {name: round(value, 4) for name, value in measure(predictions, classes).items()}
+    return msgspec.structs.replace(saved.card, decision=decision, metrics=metrics)
 
 
 def _warn_of_one_answer(predicted: npt.NDArray[np.int64]) -> None:
@@ -134,7 +138,8 @@ def _warn_of_one_answer(predicted: npt.NDArray[np.int64]) -> None:
         )
 
 
-def _profile(saved: SentimentClassifier, card: Card, texts: list[str]) -> Profile:
+def profile_of(saved: SentimentClassifier, card: Card, texts: list[str]) -> Profile:
+    """Return the reference for drift: what the classifier says of texts by the card's decision, and how they are."""
     predictions = decide(saved.logits(texts), card.decision)
     tokens = Tokens.of_texts(saved.tokenizer, texts, max_tokens=None)
     ids = (saved.tokenizer.token_to_id(token) for token in ("[UNK]", "<unk>"))

@@ -34,6 +34,10 @@ def model_card(card: Card, weights_bytes: int) -> str:
     options = ", ".join(_options(card.plan))
     decision = card.decision
     biases = ", ".join(f"{bias:g}" for bias in decision.class_biases)
+    exponent = f"{decision.entropy_exponent:g}"
+    times = f" times the answer's entropy (as a share of the highest) to the power of {exponent}" * bool(
+        decision.entropy_exponent
+    )
     return f"""# Checkpoint `{card.name}`, version {card.version}
 
 Scores a product review as {", ".join(LABELS[:-1])} or {LABELS[-1]} (1 to 5 stars).
@@ -44,7 +48,8 @@ Scores a product review as {", ".join(LABELS[:-1])} or {LABELS[-1]} (1 to 5 star
   No review is part of the checkpoint; `seen.safetensors` holds eight bytes of a hash for each text and customer, so
   that an evaluation can leave them out. `data_sha256` in card.json stands for all texts and stars that were read.
 {teacher}- **Made by:** `reviewpulse train` of commit {card.git_commit or "unknown"}, with {options}.
-- **Probabilities and label:** logits are divided by the temperature {decision.temperature:g}, and {biases} are added.
+- **Probabilities and label:** logits are divided by the temperature {decision.temperature:g}{times}, and
+  {biases} are added.
   {_label_rule(decision)}: not always the most probable.
 - **Not for:** languages that it was not trained on, sarcasm, decisions about persons.
 

@@ -39,6 +39,30 @@ def test_a_temperature_above_one_makes_less_sure_and_keeps_the_label() -> None:
     assert soft.classes.tolist() == sharp.classes.tolist()
 
 
+def test_an_exponent_of_the_entropy_makes_sure_answers_surer_and_unsure_ones_less_sure() -> None:
+    logits = np.array([[0.0, 0, 0, 0, 9], [0.0, 0, 1, 0, 1.2]], dtype=np.float32)
+
+    plain, spread = (decide(logits, Decision(temperature=1.3, entropy_exponent=exponent)) for exponent in (0.0, 0.3))
+
+    assert spread.probabilities[0].max() > plain.probabilities[0].max()
+    assert (
+        spread.probabilities[1].max() > plain.probabilities[1].max()
+    )  # any entropy but the highest is a share below 1
+    unsure = decide(logits, Decision(temperature=1.6, entropy_exponent=0.3))
+    assert unsure.probabilities[0].max() > plain.probabilities[0].max()
+    assert unsure.probabilities[1].max() < plain.probabilities[1].max()
+    assert spread.classes.tolist() == unsure.classes.tolist() == plain.classes.tolist()
+
+
+def test_an_answer_without_a_doubt_has_finite_probabilities() -> None:
+    certain = np.array([[900.0, 0, 0, 0, -900]], dtype=np.float32)
+
+    for exponent in (-1.0, 1.0):
+        (probabilities,) = decide(certain, Decision(entropy_exponent=exponent)).probabilities
+        assert probabilities.sum() == pytest.approx(1)
+        assert probabilities[0] > 0.99
+
+
 def test_a_label_by_logits_keeps_what_training_did_for_rare_classes_and_the_probabilities_are_calibrated() -> None:
     restored = Decision(temperature=2.0, class_biases=(0, 0, 0, 0, 3.0), class_shares=MANY_FIVES)
     weighted = np.array([[0.0, 0.0, 2.0, 0.0, 1.0]], dtype=np.float32)

@@ -80,6 +80,22 @@ def test_calibration_takes_back_what_was_too_sure_and_which_classes_were_favoure
     assert expected_calibration_error(decide(too_sure, decision).probabilities, classes) < 0.03
 
 
+def test_calibration_takes_back_what_was_too_sure_of_unsure_answers_alone() -> None:
+    generator = np.random.default_rng(0)
+    said = generator.normal(0, 2.5, (6_000, 5))
+    true = decide(said.astype(np.float32), Decision(temperature=1.8, entropy_exponent=0.6)).probabilities.astype(float)
+    classes = np.array([generator.choice(5, p=row / row.sum()) for row in true])
+    logits = said.astype(np.float32)
+
+    based = calibrated(Decision(), logits, classes)
+    plain = calibrated(Decision(), logits, classes, Calibration.bias_corrected)
+
+    assert (based.temperature, based.entropy_exponent) == pytest.approx((1.8, 0.6), abs=0.1)
+    assert plain.entropy_exponent == 0
+    errors = [expected_calibration_error(decide(logits, each).probabilities, classes) for each in (based, plain)]
+    assert errors[0] < 0.02 < errors[1]
+
+
 def test_a_temperature_alone_leaves_the_most_probable_class_what_it_was() -> None:
     generator = np.random.default_rng(0)
     logits = generator.normal(0, 1.5, (2_000, 5)).astype(np.float32)
@@ -109,6 +125,7 @@ def test_few_reviews_hardly_move_the_biases() -> None:
     decision = calibrated(Decision(), np.zeros((3, 5), dtype=np.float32), np.array([4, 4, 4]))
 
     assert max(np.abs(decision.class_biases)) < 1.5
+    assert abs(decision.entropy_exponent) < 0.5
 
 
 def test_corn_is_calibrated_by_a_temperature_alone() -> None:
@@ -120,7 +137,7 @@ def test_corn_is_calibrated_by_a_temperature_alone() -> None:
     decision = calibrated(Decision(head="corn"), (2 * logits).astype(np.float32), classes)
 
     assert decision.temperature == pytest.approx(2, rel=0.1)
-    assert decision.class_biases == (0, 0, 0, 0, 0)
+    assert (decision.entropy_exponent, decision.class_biases) == (0, (0, 0, 0, 0, 0))
 
 
 def drawn_rows(rows: int) -> tuple[Decision, npt.NDArray[np.float32], npt.NDArray[np.int64]]:
