@@ -15,6 +15,9 @@ CARD_FILE: Final = "card.json"
 BUNDLED: Final = Path(__file__).parent / "checkpoints"
 
 
+ENTROPY_EXPONENTS: Final = (-0.1, 1.0)
+"""Lowest and highest: below, an answer would become less sure where its logits say that it is surer."""
+
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Bias = Annotated[float, msgspec.Meta(ge=-20, le=20)]
 Head = Literal["softmax", "corn"]
@@ -27,10 +30,10 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """softmax: a logit for each label. corn: one for 'above label k, given above k - 1', k = 0 to 3 (CORN)."""
     temperature: Annotated[float, msgspec.Meta(ge=0.001, le=1000)] = 1.0
     """Divides the logits, so that a confidence is the share of right answers (Guo et al., 2017)."""
-    entropy_exponent: Annotated[float, msgspec.Meta(ge=-1, le=1)] = 0.0
-    """Power of an answer's entropy, as a share of the highest one, that multiplies the temperature: above 0, sure
-    answers are made surer and unsure ones less sure (entropy-based temperature scaling, Balanya et al., 2022).
-    Not for the head corn."""
+    entropy_exponent: Annotated[float, msgspec.Meta(ge=ENTROPY_EXPONENTS[0], le=ENTROPY_EXPONENTS[1])] = 0.0
+    """Power of an answer's entropy, as a share of the highest one, that multiplies the temperature: above 0, an unsure
+    answer is divided by more than a sure one (after the entropy-based temperature scaling of Balanya et al., 2022,
+    which takes the softplus where this takes the exponential). Not for the head corn."""
     class_biases: tuple[Bias, Bias, Bias, Bias, Bias] = (0.0, 0.0, 0.0, 0.0, 0.0)
     """Added to the divided logits, in label order: takes back what training made of the classes' shares
     (bias-corrected temperature scaling, Alexandari et al., 2020). Not for the head corn."""
@@ -43,6 +46,16 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """Strength of the logit adjustment (Menon et al., 2021): 0 gives the most probable label, more helps rare ones."""
     class_shares: tuple[Share, Share, Share, Share, Share] = (0.2, 0.2, 0.2, 0.2, 0.2)
     """Of the reviews trained on, in label order: what tau adjusts for."""
+
+
+class Recalibration(msgspec.Struct, frozen=True, kw_only=True):
+    """How a checkpoint's decision was chosen anew after its training."""
+
+    from_version: str
+    """The version of the checkpoint whose weights these are."""
+    calibration: str
+    git_commit: str | None = None
+    """Of the code that chose it, when it ran from a checkout."""
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +87,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, float]
     """On the validation reviews, which chose the epoch and the decision: training learned nothing from them."""
     libraries: dict[str, str]
+    recalibration: Recalibration | None = None
+    """None where the decision is the training's own."""
 
     def write(self, folder: Path) -> None:
         """Write card.json into the folder."""

@@ -170,6 +170,7 @@ def compare(
     Means and spread over the seeds, and a paired bootstrap against the best. All six strategies with three seeds are 18
     trainings: name fewer by --imbalance. A killed comparison goes on when the same command is run again.
     """
+    from training.calibration import Calibration
     from training.command import Sources, parse_imbalance, parse_side
     from training.evaluation.comparison import Contestant, table, write_comparison
     from training.evaluation.comparison import compare as run_comparison
@@ -181,7 +182,12 @@ def compare(
     contestants = [Contestant(base, strategy) for base in bases for strategy in strategies]
     recipe = Recipe(epochs=epochs, learning_rate=learning_rate)
     plan = Plan(
-        name=into.name, vocabulary=vocabulary, max_tokens=max_tokens, train_only=tuple(train_only or ()), recipe=recipe
+        name=into.name,
+        vocabulary=vocabulary,
+        max_tokens=max_tokens,
+        train_only=tuple(train_only or ()),
+        calibration=Calibration.entropy_based,
+        recipe=recipe,
     )
     sources = Sources(files)
     with (

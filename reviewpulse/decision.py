@@ -52,7 +52,7 @@ def log_probabilities_of(logits: npt.NDArray[np.float32], decision: Decision) ->
 
 
 def entropy_shares(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the entropy of softmax answers as a share of the highest one, at least LOWEST_ENTROPY, (texts, 1).
+    """Return the entropy of softmax(logits) as a share of the highest one, at least LOWEST_ENTROPY, (texts, 1).
 
     >>> entropy_shares(np.array([[0.0, 0, 0, 0, 0], [9, 9, -99, -99, -99], [99, 0, 0, 0, 0]])).round(3).tolist()
     [[1.0], [0.431], [0.01]]

@@ -1,7 +1,7 @@
 """Judges on validation what docs/training.md and docs/decisions.md say was chosen there; never reads the test side.
 
-The baseline's C by macro-F1; and for each checkpoint four calibrations and two ways to choose tau, each fifth of
-the validation judged by what the other four choose.
+The baseline's C by macro-F1; and for each checkpoint four calibrations and, where tau has a say, two ways to choose
+it, each fifth of the validation judged by what the other four choose.
 """
 
 import argparse
@@ -19,9 +19,8 @@ from sklearn.linear_model import LogisticRegression
 
 from reviewpulse.card import Decision, find_checkpoint
 from reviewpulse.classifier import SentimentClassifier, silence_transformers
-from reviewpulse.decision import decide
 from reviewpulse.progress import SilentProgress
-from training.calibration import TAUS, Calibration, calibrated, cross_fitted, with_tau
+from training.calibration import Calibration, calibrated, cross_fitted, with_expected_tau, with_observed_tau
 from training.corpus import Corpus
 from training.evaluation.baselines import tfidf_features
 from training.evaluation.metrics import chance_calibration_error, macro_f1, measure
@@ -53,12 +52,15 @@ CALIBRATIONS: dict[str, Calibrate] = {
 
 
 def judge_calibrations(untuned: Decision, logits: Logits, classes: Classes) -> dict[str, object]:
-    """Return macro-F1, log loss and calibration error of each calibration of a checkpoint's logits."""
+    """Return macro-F1, log loss and calibration error of each calibration of a checkpoint's logits.
+
+    tau is that of the highest macro-F1 for all of them: what is expected needs biases.
+    """
     judged: dict[str, object] = {}
     for calibration, calibrate in CALIBRATIONS.items():
 
         def choose(logits: Logits, classes: Classes, calibrate: Calibrate = calibrate) -> Decision:
-            return with_tau(calibrate(untuned, logits, classes), logits)
+            return with_observed_tau(calibrate(untuned, logits, classes), logits, classes)
 
         predictions = cross_fitted(logits, classes, choose)
         chance = chance_calibration_error(predictions.probabilities)
@@ -67,15 +69,9 @@ def judge_calibrations(untuned: Decision, logits: Logits, classes: Classes) -> d
     return judged
 
 
-def with_tau_by_labels(decision: Decision, logits: Logits, classes: Classes) -> Decision:
-    """Return the decision with the smallest tau of the highest macro-F1 against the rows' own classes."""
-    tried = [msgspec.structs.replace(decision, tau=tau) for tau in TAUS]
-    return max(tried, key=lambda candidate: macro_f1(decide(logits, candidate).classes, classes))
-
-
 TAU_CHOICES: dict[str, Calibrate] = {
-    "highest expected macro-F1": lambda decision, logits, _classes: with_tau(decision, logits),
-    "highest macro-F1": with_tau_by_labels,
+    "highest expected macro-F1": lambda decision, logits, _classes: with_expected_tau(decision, logits),
+    "highest macro-F1": with_observed_tau,
 }
 
 
@@ -137,7 +133,8 @@ def main() -> None:
         name, own, logits = classifier.card.name, classifier.card.decision, classifier.logits(texts)
         untuned = Decision(head=own.head, label_by=own.label_by, class_shares=own.class_shares)
         calibrations[name] = judge_calibrations(untuned, logits, classes)
-        taus[name] = judge_taus(untuned, logits, classes)
+        if own.label_by == "probabilities":
+            taus[name] = judge_taus(untuned, logits, classes)
     report |= {"calibrations": calibrations, "taus": taus}
     options.into.write_text(json.dumps(report, indent=2) + "\n")
 

@@ -21,7 +21,6 @@ import torch
 from reviewpulse.card import find_checkpoint
 from reviewpulse.classifier import (
     SentimentClassifier,
-    available_device,
     compute_dtype,
     pad,
     silence_transformers,
@@ -67,7 +66,7 @@ def candidates_of(names: Sequence[str], reviews: Sequence[Example], device: str)
         scorers[f"{title} by transformers alone"] = partial(score_plainly, plain, classifier.card.max_tokens)
     for title, name in PLAIN_BASES.items():
         base = load_base(name)
-        base.model.to(device, compute_dtype(device)).eval()
+        base.model.to(device=device, dtype=compute_dtype(device)).eval()  # type: ignore[call-arg]  # hides self
         scorers[title] = partial(score_plainly, base, 128)
     return scorers
 
@@ -88,10 +87,14 @@ def main() -> None:
     parser.add_argument("checkpoints", nargs="+", help="checkpoint folders or names")
     parser.add_argument("--texts", type=int, default=2_560)
     parser.add_argument("--rounds", type=int, default=5, help="each round measures every candidate once, in turn")
-    parser.add_argument("--device", default="cpu", help="where the encoders run: auto, cpu or cuda; TF-IDF has the CPU")
+    parser.add_argument(
+        "--device", default="cpu", choices=["cpu", "cuda"], help="where the encoders run; TF-IDF has the CPU"
+    )
     parser.add_argument("--into", type=Path, required=True, help="the JSON file to write")
     options = parser.parse_args()
-    device = available_device(options.device)
+    device = options.device
+    if device == "cuda" and not torch.cuda.is_available():
+        sys.exit("no GPU answers for --device cuda")
     silence_transformers()
     reviews = list(rated_examples(options.reviews, [], SilentProgress()))
     texts = [review.text for review in reviews[:: max(len(reviews) // options.texts, 1)][: options.texts]]

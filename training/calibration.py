@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 
-from reviewpulse.card import Decision
+from reviewpulse.card import ENTROPY_EXPONENTS, Decision
 from reviewpulse.decision import Predictions, decide, log_probabilities_of
 from reviewpulse.labels import LABELS
-from training.evaluation.metrics import expected_macro_f1
+from training.evaluation.metrics import expected_macro_f1, macro_f1
 
 
 class Calibration(StrEnum):
@@ -24,7 +24,7 @@ class Calibration(StrEnum):
     bias_corrected = "bias-corrected"
     """A bias for each class added as well (Alexandari et al., 2020)."""
     entropy_based = "entropy-based"
-    """And the temperature grows or falls with the entropy of the answer (Balanya et al., 2022)."""
+    """And the temperature grows with the entropy of the answer (after Balanya et al., 2022)."""
 
 
 FOLDS: Final = 5
@@ -40,12 +40,12 @@ def calibrated(
     """Return the decision with the corrections of the least log loss on logits (rows, outputs) and classes.
 
     The exponent of the entropy and the biases are held near 0 by a normal prior of deviation 1, which few rows do
-    not overrule. The head corn has a temperature only.
+    not overrule. The exponent stays within its bounds in the card. The head corn has a temperature only.
     """
     is_softmax = decision.head == "softmax"
     has_exponent = is_softmax and calibration is Calibration.entropy_based
     has_biases = is_softmax and calibration is not Calibration.temperature
-    bounds = [(-3.0, 3.0)] + [(-1.0, 1.0)] * has_exponent + [(-10.0, 10.0)] * len(LABELS) * has_biases
+    bounds = [(-3.0, 3.0)] + [ENTROPY_EXPONENTS] * has_exponent + [(-10.0, 10.0)] * len(LABELS) * has_biases
 
     def tried(parameters: npt.NDArray[np.float64]) -> Decision:
         log_temperature, *others = parameters.tolist()
@@ -65,13 +65,22 @@ def calibrated(
     return msgspec.structs.replace(best, temperature=round(best.temperature, 4))
 
 
-def with_tau(decision: Decision, logits: npt.NDArray[np.float32]) -> Decision:
-    """Return the calibrated decision with the smallest tau of the highest expected macro-F1 on logits (rows, outputs).
+def with_expected_tau(decision: Decision, logits: npt.NDArray[np.float32]) -> Decision:
+    """Return the decision with the smallest tau of the highest expected macro-F1 on logits (rows, outputs).
 
-    The classes of few rows would move tau by chance: what the probabilities expect moves it less.
+    The classes of few rows would move tau by chance: what the probabilities expect moves it less. They must have the
+    right share of each class, so the decision is to be calibrated with biases.
     """
-    tried = [msgspec.structs.replace(decision, tau=tau) for tau in TAUS]
-    return max(tried, key=lambda candidate: expected_macro_f1(decide(logits, candidate)))
+    return max(_with_taus(decision), key=lambda candidate: expected_macro_f1(decide(logits, candidate)))
+
+
+def with_observed_tau(decision: Decision, logits: npt.NDArray[np.float32], classes: npt.NDArray[np.int64]) -> Decision:
+    """Return the decision with the smallest tau of the highest macro-F1 on logits (rows, outputs) and classes."""
+    return max(_with_taus(decision), key=lambda candidate: macro_f1(decide(logits, candidate).classes, classes))
+
+
+def _with_taus(decision: Decision) -> list[Decision]:
+    return [msgspec.structs.replace(decision, tau=tau) for tau in TAUS]
 
 
 def cross_fitted(

@@ -21,7 +21,7 @@ from reviewpulse.errors import TrainingError
 from reviewpulse.labels import LABELS
 from reviewpulse.profile import Profile
 from reviewpulse.text import CLEANING_VERSION
-from training.calibration import calibrated, with_tau
+from training.calibration import Calibration, calibrated, with_expected_tau, with_observed_tau
 from training.corpus import Corpus
 from training.evaluation.metrics import measure
 from training.fit import Position
@@ -54,7 +54,7 @@ def first_card(plan: Plan, now: datetime, decision: Decision) -> Card:
         data_sha256="",
         plan=msgspec.to_builtins(plan),
         trained_at=now.isoformat(timespec="seconds"),
-        git_commit=_git_commit(),
+        git_commit=git_commit(),
         metrics={},
         libraries={name: importlib.metadata.version(name) for name in LIBRARIES},
     )
@@ -66,8 +66,7 @@ def finish(
     """Write the trained classifier's folder and return its card; raises TrainingError when the disk has no room.
 
     known is what its teacher and base were trained on, which it knows as well.
-    The temperature, tau, metrics and reference profile come from the saved folder, loaded and run
-    as the stream runs it.
+    The decision, metrics and reference profile come from the saved folder, loaded and run as the stream runs it.
     """
     try:
         shutil.rmtree(work.unfinished, ignore_errors=True)
@@ -91,14 +90,16 @@ def finish(
 def choose_decision(
     plan: Plan, decision: Decision, logits: npt.NDArray[np.float32], classes: npt.NDArray[np.int64]
 ) -> Decision:
-    """Return the decision with the temperature, biases and, for logit adjustment, the tau that suit validation best.
+    """Return the decision with the calibration and, for logit adjustment, the tau that suit validation best.
 
     The label of a strategy that acts in training is the model's own: the biases give back to common classes what
     weights or a sampler took from them, and with a label by calibrated probabilities they would have done nothing.
     """
     decision = calibrated(decision, logits, classes, plan.calibration)
     if plan.recipe.imbalance is Imbalance.logit_adjustment:
-        return with_tau(decision, logits)
+        if plan.calibration is Calibration.temperature:
+            return with_observed_tau(decision, logits, classes)
+        return with_expected_tau(decision, logits)
     return msgspec.structs.replace(decision, label_by="logits")
 
 
@@ -154,7 +155,7 @@ def _teacher_name(plan: Plan) -> str | None:
     return f"{card.name} {card.version}"
 
 
-def _git_commit() -> str | None:
+def git_commit() -> str | None:
     """Return the commit that this code was checked out at, or None outside a checkout."""
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     try:

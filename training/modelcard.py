@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from reviewpulse.card import Card, Decision
+from reviewpulse.card import Card, Decision, Recalibration
 from reviewpulse.labels import LABELS
 
 _FIGURES: Final = {
@@ -35,9 +35,8 @@ def model_card(card: Card, weights_bytes: int) -> str:
     decision = card.decision
     biases = ", ".join(f"{bias:g}" for bias in decision.class_biases)
     exponent = f"{decision.entropy_exponent:g}"
-    times = f" times the answer's entropy (as a share of the highest) to the power of {exponent}" * bool(
-        decision.entropy_exponent
-    )
+    times = f" times (H / ln 5)^{exponent}, H being the entropy of their softmax" * bool(decision.entropy_exponent)
+    anew = _recalibration(card.recalibration)
     return f"""# Checkpoint `{card.name}`, version {card.version}
 
 Scores a product review as {", ".join(LABELS[:-1])} or {LABELS[-1]} (1 to 5 stars).
@@ -48,7 +47,7 @@ Scores a product review as {", ".join(LABELS[:-1])} or {LABELS[-1]} (1 to 5 star
   No review is part of the checkpoint; `seen.safetensors` holds eight bytes of a hash for each text and customer, so
   that an evaluation can leave them out. `data_sha256` in card.json stands for all texts and stars that were read.
 {teacher}- **Made by:** `reviewpulse train` of commit {card.git_commit or "unknown"}, with {options}.
-- **Probabilities and label:** logits are divided by the temperature {decision.temperature:g}{times}, and
+{anew}- **Probabilities and label:** logits are divided by the temperature {decision.temperature:g}{times}, and
   {biases} are added.
   {_label_rule(decision)}: not always the most probable.
 - **Not for:** languages that it was not trained on, sarcasm, decisions about persons.
@@ -60,6 +59,16 @@ others, and run `reviewpulse evaluate` on reviews it never saw.
 |---|---|
 {figures}
 """
+
+
+def _recalibration(recalibration: Recalibration | None) -> str:
+    """Return the line that says how the decision was chosen anew, or nothing."""
+    if recalibration is None:
+        return ""
+    return (
+        f"- **Calibrated anew:** {recalibration.calibration}, by `scripts/recalibrate.py` of commit "
+        f"{recalibration.git_commit or 'unknown'}; the weights are those of version {recalibration.from_version}.\n"
+    )
 
 
 def _label_rule(decision: Decision) -> str:

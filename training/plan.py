@@ -26,6 +26,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Name or folder of the checkpoint to learn from."""
     train_only: tuple[str, ...] = ()
     """More values of a row's field `source` whose rows are for training only; evaluations keep to it."""
-    calibration: Calibration = Calibration.entropy_based
+    calibration: Calibration = Calibration.bias_corrected
+    """Where a card names none it was this; `train` and `compare` take entropy-based unless told otherwise."""
     split: SplitPlan = SplitPlan()
     recipe: Recipe = Recipe()

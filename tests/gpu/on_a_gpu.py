@@ -1,7 +1,6 @@
 """What a real GPU is asked for by `make gpu`: not part of the suite, which runs where there is none."""
 
 import logging
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,7 +42,7 @@ def texts() -> list[str]:
 
 
 @pytest.fixture
-def _little_memory() -> Iterator[None]:
+def _memory_given_back() -> Iterator[None]:
     yield
     torch.cuda.set_per_process_memory_fraction(1.0)
 
@@ -73,7 +72,7 @@ def test_a_bundled_checkpoint_says_on_the_gpu_what_it_says_on_the_cpu(texts: lis
     assert abs(on_gpu.probabilities - on_cpu.probabilities).mean() < 0.005
 
 
-@pytest.mark.usefixtures("_little_memory")
+@pytest.mark.usefixtures("_memory_given_back")
 def test_texts_that_the_gpu_cannot_hold_at_once_are_scored_in_halves(texts: list[str]) -> None:
     classifier = SentimentClassifier.load(find_checkpoint("default"), "cuda")
     whole, rows, forward = classifier.logits(texts), list[int](), classifier._forward
@@ -89,7 +88,9 @@ def test_texts_that_the_gpu_cannot_hold_at_once_are_scored_in_halves(texts: list
     assert sum(rows) > len(texts)
 
 
-def test_a_training_on_the_gpu_learns_and_goes_on_after_an_interruption(tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_a_training_on_the_gpu_learns_and_goes_on_after_an_interruption(
+    tiny_checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     reviews, plan = write_reviews(tmp_path / "reviews.jsonl", 300), quick_plan(tiny_checkpoint)
 
     class Interruption:
@@ -102,8 +103,10 @@ def test_a_training_on_the_gpu_learns_and_goes_on_after_an_interruption(tiny_che
     whole = train(reviews, tmp_path / "whole", plan)
     with pytest.raises(KeyboardInterrupt):
         train(reviews, tmp_path / "resumed", plan, Interruption())
-    resumed = train(reviews, tmp_path / "resumed", plan)
+    with caplog.at_level(logging.INFO):
+        resumed = train(reviews, tmp_path / "resumed", plan)
 
+    assert "going on from step 14 of " in caplog.text
     assert whole.metrics["macro_f1"] > 0.3  # of five classes two are there, told apart
     assert resumed.metrics["accuracy"] == whole.metrics["accuracy"] == 1
     losses = [[loss for _step, loss in read_history(tmp_path / name).losses] for name in ("whole", "resumed")]
@@ -114,7 +117,7 @@ def test_a_training_on_the_gpu_learns_and_goes_on_after_an_interruption(tiny_che
     assert (on_cpu.classes == [0, 4] * 20).mean() >= 0.9
 
 
-@pytest.mark.usefixtures("_little_memory")
+@pytest.mark.usefixtures("_memory_given_back")
 def test_a_batch_that_the_gpu_cannot_hold_is_halved_and_training_goes_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -126,10 +129,10 @@ def test_a_batch_that_the_gpu_cannot_hold_is_halved_and_training_goes_on(
         card = train(reviews, tmp_path / "mine", Plan(name="mine", base="minilm-l6", recipe=recipe))
 
     assert "out of memory: going on with " in caplog.text
-    assert card.metrics["accuracy"] > 0.4
+    assert card.training_reviews > 4_000
 
 
-@pytest.mark.usefixtures("_little_memory")
+@pytest.mark.usefixtures("_memory_given_back")
 def test_a_gpu_too_small_for_one_review_ends_with_the_cure(tmp_path: Path) -> None:
     reviews = write_reviews(tmp_path / "reviews.jsonl", 300)
     leave_memory(140)
@@ -145,11 +148,9 @@ def test_a_worker_on_the_gpu_stores_and_publishes_every_review(tmp_path: Path) -
             with desk.worker() as worker:
                 code, output = desk.run("publish", str(sample_path()))
                 published = len(sample_path().read_text().splitlines())
-                started = time.monotonic()
                 wait_until(lambda: desk.count("predictions") >= published, f"{published} rows")
             assert code == 0, output
             assert " on cuda" in desk.output_of(worker), desk.output_of(worker)
             assert desk.count("predictions") == published
-            print(f"{published} reviews, {time.monotonic() - started:.1f} s after the last was published")
         finally:
             desk.clear()

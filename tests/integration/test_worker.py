@@ -14,6 +14,7 @@ import pytest
 
 from producer.sample import sample_path
 from reviewpulse.broker import connect_admin, ensure_topics
+from reviewpulse.classifier import available_device
 from reviewpulse.settings import KafkaSettings
 from tests.integration.processes import Desk, wait_until
 
@@ -65,6 +66,7 @@ def test_broken_records_among_reviews_end_in_the_rejected_topic_untouched(desk: 
         wait_until(lambda: desk.count("predictions") + desk.count("rejections") >= 25, "25 rows")
 
     assert "stopped; scored 20 reviews, rejected 5\n" in desk.output_of(worker)
+    assert re.search(f"loaded checkpoint .* on {available_device('auto')}\n", desk.output_of(worker))
     assert (desk.count("predictions"), desk.count("rejections")) == (20, 5)
     rejected = desk.records(desk.kafka.rejected_topic)
     assert sorted(value or b"" for value, _ in rejected) == sorted(broken)

@@ -5,7 +5,7 @@ import pytest
 
 from reviewpulse.card import Decision
 from reviewpulse.decision import Predictions, decide, log_probabilities_of
-from training.calibration import TAUS, Calibration, calibrated, cross_fitted, with_tau
+from training.calibration import TAUS, Calibration, calibrated, cross_fitted, with_expected_tau, with_observed_tau
 from training.checkpoint import choose_decision
 from training.evaluation.bootstrap import macro_f1_difference
 from training.evaluation.metrics import (
@@ -125,7 +125,14 @@ def test_few_reviews_hardly_move_the_biases() -> None:
     decision = calibrated(Decision(), np.zeros((3, 5), dtype=np.float32), np.array([4, 4, 4]))
 
     assert max(np.abs(decision.class_biases)) < 1.5
-    assert abs(decision.entropy_exponent) < 0.5
+
+
+def test_few_reviews_hardly_move_the_exponent() -> None:
+    sure_and_right_or_unsure_and_wrong = np.array([[0, 0, 0, 0, 6], [0, 0, 0, 0, 1.5], [9, 0, 0, 0, 0]], np.float32)
+
+    decision = calibrated(Decision(), sure_and_right_or_unsure_and_wrong, np.array([4, 0, 0]))
+
+    assert 0 < decision.entropy_exponent < 0.5
 
 
 def test_corn_is_calibrated_by_a_temperature_alone() -> None:
@@ -163,11 +170,23 @@ def test_tau_is_the_one_of_the_best_macro_f1_even_where_few_rows_show_another() 
     by_tau = {
         tau: macro_f1(decide(logits, msgspec.structs.replace(decision, tau=tau)).classes, classes) for tau in TAUS
     }
-    best = with_tau(decision, logits)
+    best = with_expected_tau(decision, logits)
 
     assert 0 < best.tau < max(TAUS)
     assert by_tau[best.tau] == pytest.approx(max(by_tau.values()), abs=0.002)
-    assert with_tau(decision, logits[:1_000]).tau == pytest.approx(best.tau, abs=0.11)
+    assert with_expected_tau(decision, logits[:1_000]).tau == pytest.approx(best.tau, abs=0.11)
+    assert with_observed_tau(decision, logits[:1_000], classes[:1_000]).tau == pytest.approx(best.tau + 0.2)
+
+
+def test_without_biases_tau_is_chosen_by_the_classes_that_are_there() -> None:
+    decision, logits, classes = drawn_rows(20_000)
+    shifted = logits + np.array([2.0, 0, 0, 0, 0], dtype=np.float32)  # as if the rare class were common
+    plan = Plan(name="mine", calibration=Calibration.temperature)
+
+    chosen = choose_decision(plan, decision, shifted, classes)
+
+    assert with_expected_tau(decision, shifted).tau > chosen.tau
+    assert chosen.tau == with_observed_tau(chosen, shifted, classes).tau
 
 
 @pytest.mark.parametrize("imbalance", list(Imbalance))

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import msgspec
 
+from reviewpulse.card import Decision, Recalibration
 from tests.cards import tiny_card
 from tests.training.examples import quick_plan
 from training.modelcard import model_card
@@ -20,3 +21,17 @@ def test_the_card_names_options_of_nought_as_well_and_tells_the_seeds_apart() ->
     assert "split seed 0, " in made_by
     assert made_by.endswith(", seed 0.")
     assert "teacher None" not in made_by
+
+
+def test_the_card_tells_how_probabilities_are_made_and_that_this_was_chosen_anew() -> None:
+    plain = model_card(tiny_card(decision=Decision(temperature=1.5)), 1_000_000)
+    made = Recalibration(from_version="7", calibration="entropy-based", git_commit="abc")
+    decision = Decision(temperature=1.5, entropy_exponent=0.25)
+
+    anew = model_card(tiny_card(decision=decision, recalibration=made), 1_000_000)
+
+    assert "divided by the temperature 1.5, and\n" in plain
+    assert "Calibrated anew" not in plain
+    assert "divided by the temperature 1.5 times (H / ln 5)^0.25, H being the entropy of their softmax, and\n" in anew
+    assert "- **Calibrated anew:** entropy-based, by `scripts/recalibrate.py` of commit abc" in anew
+    assert "the weights are those of version 7.\n" in anew

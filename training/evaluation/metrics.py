@@ -81,16 +81,17 @@ def macro_f1(predicted: npt.NDArray[np.int64], classes: npt.NDArray[np.int64]) -
 def expected_macro_f1(predictions: Predictions) -> float:
     """Return the macro-F1 that predictions should have, were each class as probable as they say.
 
-    A class that is neither given nor probable counts 0. After Ye et al., Optimizing F-Measure: A Tale of Two
-    Approaches (2012).
+    Of each class the expected hits over the expected rows, which is the expected F1 for many rows. A class that is
+    neither given nor probable counts 0. After Ye et al., Optimizing F-Measure: A Tale of Two Approaches (2012).
 
     >>> sure = np.eye(5, dtype=np.float32)
     >>> expected_macro_f1(Predictions(sure, np.arange(5))), expected_macro_f1(Predictions(sure, np.array([0] * 5)))
     (1.0, 0.06666666666666667)
     """
     given = np.eye(len(LABELS))[predictions.classes]  # (rows, 5)
-    hits = (given * predictions.probabilities).sum(axis=0)  # (5,)
-    both = given.sum(axis=0) + predictions.probabilities.sum(axis=0)
+    probabilities = predictions.probabilities.astype(np.float64)
+    hits = (given * probabilities).sum(axis=0)  # (5,)
+    both = given.sum(axis=0) + probabilities.sum(axis=0)
     return float(np.mean(2 * hits / np.maximum(both, 1e-12)))
 
 
