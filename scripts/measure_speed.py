@@ -33,6 +33,9 @@ from training.evaluation.evaluate import BATCH_TEXTS, processor_name
 from training.example import Example
 from training.reading import rated_examples
 
+LEAST_SECONDS = 4.0
+"""That a candidate is measured for in each round."""
+
 PLAIN_ROWS = 64
 """Rows of a forward pass of the plain encoders."""
 
@@ -72,12 +75,17 @@ def candidates_of(names: Sequence[str], reviews: Sequence[Example], device: str)
 
 
 def rate(score: Scorer, texts: Sequence[str]) -> float:
-    """Return the texts scored a second, in batches as the worker makes them, after a first one to warm up."""
+    """Return the texts scored a second, in batches as the worker makes them, after a first one to warm up.
+
+    The quick ones score the texts again and again, for LEAST_SECONDS, so that a disturbance of a moment counts less.
+    """
     score(texts[:BATCH_TEXTS])
-    started = time.perf_counter()
-    for start in range(0, len(texts), BATCH_TEXTS):
-        score(texts[start : start + BATCH_TEXTS])
-    return len(texts) / (time.perf_counter() - started)
+    scored, started = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - started) < LEAST_SECONDS:
+        for start in range(0, len(texts), BATCH_TEXTS):
+            score(texts[start : start + BATCH_TEXTS])
+        scored += len(texts)
+    return scored / elapsed
 
 
 def main() -> None:
