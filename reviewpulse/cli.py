@@ -194,7 +194,7 @@ def download(
 @app.command()
 def work(
     workers: Annotated[int, typer.Option(min=1, help="Worker processes in the one consumer group.")] = 1,
-    checkpoint: Annotated[str | None, typer.Option(help="Checkpoint folder, `default`, or `champion`.")] = None,
+    checkpoint: Annotated[str | None, typer.Option(help="Checkpoint folder, `default`, `fast` or `champion`.")] = None,
     threads: Annotated[
         int | None, typer.Option(help="CPU threads of one worker's model; 0 shares out the cores.")
     ] = None,

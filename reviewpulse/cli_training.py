@@ -101,6 +101,8 @@ def train(
 
     The test part is for `evaluate`; the validation part chooses the epoch, the calibration, and tau (how far labels
     lean to rare classes). A killed training goes on where it stopped when the same command is run again.
+
+    A GPU is taken where there is one, unless REVIEWPULSE_DEVICE says cpu.
     """
     from training.command import Sources, parse_calibration, parse_imbalance, parse_layers, train_on_files
     from training.plan import Plan

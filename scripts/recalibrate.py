@@ -73,9 +73,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", help="checkpoint folder or name")
     parser.add_argument("reviews", type=Path, nargs="+", help="the rated files that it was trained on")
-    parser.add_argument("--unlabelled", type=Path, action="append", default=[], help="as `reviewpulse train` had it")
+    parser.add_argument(
+        "--unlabelled", type=Path, action="append", default=[], help="its files without stars; repeatable"
+    )
     parser.add_argument("--into", type=Path, required=True, help="the folder to write, which must not be there")
-    parser.add_argument("--calibration", default=Calibration.entropy_based, help="as `reviewpulse train` knows them")
+    parser.add_argument(
+        "--calibration",
+        default=Calibration.entropy_based,
+        help=f"one of: {', '.join(Calibration)} (default: %(default)s)",
+    )
     options = parser.parse_args()
     silence_transformers()
     try:
@@ -87,9 +93,14 @@ def main() -> None:
             datetime.now(UTC),
         )
     except (ReviewpulseError, OSError) as exc:
-        sys.exit(str(exc))
+        sys.exit(f"error: {exc}")
     figures = ", ".join(f"{name} {value:.3f}" for name, value in card.metrics.items())
-    sys.stdout.write(f"{options.into}: {card.decision}\non the reviews of the validation: {figures}\n")
+    decision = card.decision
+    sys.stdout.write(
+        f"{options.into}: temperature {decision.temperature:g}, exponent of the entropy {decision.entropy_exponent:g}, "
+        f"biases {', '.join(f'{bias:g}' for bias in decision.class_biases)}, tau {decision.tau:g}\n"
+        f"on the reviews of the validation: {figures}\n"
+    )
 
 
 if __name__ == "__main__":

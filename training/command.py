@@ -1,5 +1,6 @@
 """Training from files: reads them, shows how far it is, and leaves a checkpoint folder."""
 
+import logging
 import time
 from collections.abc import Sequence
 from datetime import datetime
@@ -20,6 +21,8 @@ from training.resume import SNAPSHOT_SECONDS
 from training.split import Side
 from training.train import Watching, train
 from training.work import Work
+
+log = logging.getLogger(__name__)
 
 
 class Sources(NamedTuple):
@@ -83,6 +86,7 @@ def train_on_files(
     silence_transformers()
     _refuse_contradictions(sources, plan)
     device = available_device(device)
+    log.info("training on %s", device)
     with Work(into) as work, Corpus(work.corpus_file) as corpus:
         fill_corpus(corpus, sources.files, sources.unlabelled, plan.train_only, progress)
         watching = _watching(progress, snapshot_seconds)

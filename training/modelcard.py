@@ -33,7 +33,7 @@ def model_card(card: Card, weights_bytes: int) -> str:
     )
     options = ", ".join(_options(card.plan))
     decision = card.decision
-    biases = ", ".join(f"{bias:g}" for bias in decision.class_biases)
+    biases = ", and " + ", ".join(f"{bias:g}" for bias in decision.class_biases) + " are added"
     exponent = f"{decision.entropy_exponent:g}"
     times = f" times (H / ln 5)^{exponent}, H being the entropy of their softmax" * bool(decision.entropy_exponent)
     anew = _recalibration(card.recalibration)
@@ -47,9 +47,9 @@ Scores a product review as {", ".join(LABELS[:-1])} or {LABELS[-1]} (1 to 5 star
   No review is part of the checkpoint; `seen.safetensors` holds eight bytes of a hash for each text and customer, so
   that an evaluation can leave them out. `data_sha256` in card.json stands for all texts and stars that were read.
 {teacher}- **Made by:** `reviewpulse train` of commit {card.git_commit or "unknown"}, with {options}.
-{anew}- **Probabilities and label:** logits are divided by the temperature {decision.temperature:g}{times}, and
-  {biases} are added.
-  {_label_rule(decision)}: not always the most probable.
+{anew}- **Probabilities and label:** logits are divided by the temperature
+  {decision.temperature:g}{times}{biases * any(decision.class_biases)}.
+  {_label_rule(decision)}.
 - **Not for:** languages that it was not trained on, sarcasm, decisions about persons.
 
 On the reviews set apart for validation, which also chose the epoch and the decision: expect a little less on
@@ -73,12 +73,14 @@ def _recalibration(recalibration: Recalibration | None) -> str:
 
 def _label_rule(decision: Decision) -> str:
     """Return how the label is found, in a sentence without its end."""
+    if decision.label_by == "probabilities" and decision.tau == 0:
+        return "The label is the most probable one"
     if decision.label_by == "probabilities":
-        tau = f"{decision.tau:g}"
-        return f"The label is the one of the highest log-probability less {tau} times the log of its class's share"
+        tau = f"{decision.tau:g} times the log of its class's share"
+        return f"The label is the one of the highest log-probability less {tau}: not always the most probable"
     if decision.head == "corn":
         return "The label is the highest one reached with more than even chances, before the temperature"
-    return "The label is the one of the highest logit, before both"
+    return "The label is the one of the highest logit, before that: not always the most probable"
 
 
 def _options(plan: dict[str, object]) -> list[str]:

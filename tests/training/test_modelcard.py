@@ -26,12 +26,15 @@ def test_the_card_names_options_of_nought_as_well_and_tells_the_seeds_apart() ->
 def test_the_card_tells_how_probabilities_are_made_and_that_this_was_chosen_anew() -> None:
     plain = model_card(tiny_card(decision=Decision(temperature=1.5)), 1_000_000)
     made = Recalibration(from_version="7", calibration="entropy-based", git_commit="abc")
-    decision = Decision(temperature=1.5, entropy_exponent=0.25)
+    decision = Decision(temperature=1.5, entropy_exponent=0.25, class_biases=(0.5, 0, 0, 0, -1), tau=0.5)
 
     anew = model_card(tiny_card(decision=decision, recalibration=made), 1_000_000)
 
-    assert "divided by the temperature 1.5, and\n" in plain
+    assert "divided by the temperature\n  1.5.\n  The label is the most probable one.\n" in plain
     assert "Calibrated anew" not in plain
-    assert "divided by the temperature 1.5 times (H / ln 5)^0.25, H being the entropy of their softmax, and\n" in anew
+    assert (
+        "  1.5 times (H / ln 5)^0.25, H being the entropy of their softmax, and 0.5, 0, 0, 0, -1 are added.\n" in anew
+    )
+    assert "less 0.5 times the log of its class's share: not always the most probable.\n" in anew
     assert "- **Calibrated anew:** entropy-based, by `scripts/recalibrate.py` of commit abc" in anew
     assert "the weights are those of version 7.\n" in anew

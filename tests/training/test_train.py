@@ -124,6 +124,18 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_does_not(
     assert weights(tmp_path / "one") != weights(tmp_path / "other")
 
 
+def test_of_epochs_with_one_macro_f1_the_one_of_the_least_log_loss_is_kept(
+    plan: Plan, reviews: Path, tmp_path: Path
+) -> None:
+    card = run(reviews, tmp_path / "mine", plan)
+
+    epochs = read_history(tmp_path / "mine").epochs
+    best = [epoch for epoch in epochs if epoch["macro_f1"] == max(each["macro_f1"] for each in epochs)]
+    losses = [epoch["log_loss"] for epoch in best]
+    assert losses[0] > 2 * min(losses), "the first one is as good: nothing is proven"
+    assert card.metrics["log_loss"] == pytest.approx(min(losses), abs=0.05)
+
+
 @pytest.mark.parametrize("step", [7, 15, 29])
 def test_an_interrupted_training_goes_on_to_the_same_weights(
     plan: Plan, reviews: Path, tmp_path: Path, step: int
