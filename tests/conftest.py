@@ -1,5 +1,6 @@
 """What every test may use: a tiny checkpoint with random weights, and stores of both kinds."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,13 @@ import pytest
 from tests.postgres import PostgresServer, postgres
 
 collect_ignore = ["fuzz"]  # run by `make fuzz`, which installs what it needs
+
+
+@pytest.fixture(autouse=True)
+def _signals_of_a_new_process() -> None:
+    """Let Ctrl-C and SIGTERM do what they do in a new process, whatever a test before has made of them in this one."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
