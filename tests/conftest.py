@@ -12,8 +12,8 @@ collect_ignore = ["fuzz"]  # run by `make fuzz`, which installs what it needs
 
 
 @pytest.fixture(autouse=True)
-def _signals_of_a_new_process() -> None:
-    """Let Ctrl-C and SIGTERM do what they do in a new process, whatever a test before has made of them in this one."""
+def _signals_by_default() -> None:
+    """Let Ctrl-C and SIGTERM do what they do by default: a shell has what it starts in the background ignore Ctrl-C."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
