@@ -4,7 +4,6 @@ For a checkpoint that an earlier version of `reviewpulse train` calibrated. Give
 """
 
 import argparse
-import shutil
 import sys
 import tempfile
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ import msgspec
 
 from reviewpulse.card import Card, Recalibration, find_checkpoint
 from reviewpulse.classifier import SentimentClassifier, silence_transformers
+from reviewpulse.durable import copy_folder, sync
 from reviewpulse.errors import ReviewpulseError, TrainingError
 from reviewpulse.profile import Profile
 from reviewpulse.progress import SilentProgress
@@ -44,12 +44,15 @@ def recalibrate(checkpoint: Path, sources: Sources, into: Path, calibration: Cal
     card, profile = _decided(classifier, sources, msgspec.structs.replace(plan, calibration=calibration))
     made = Recalibration(from_version=card.version, calibration=calibration, git_commit=git_commit())
     card = msgspec.structs.replace(card, version=now.strftime("%Y%m%d-%H%M%S"), recalibration=made)
-    with tempfile.TemporaryDirectory(dir=into.parent) as folder:
+    into.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=into.parent, prefix=f"{into.name}.") as folder:
         unfinished = Path(folder) / into.name
-        shutil.copytree(checkpoint, unfinished)
+        copy_folder(checkpoint, unfinished)
         card.write(unfinished)
         profile.write(unfinished)
         write_model_card(unfinished, card)
+        for path in unfinished.iterdir():
+            sync(path)
         unfinished.rename(into)
     return card
 

@@ -41,7 +41,7 @@ def test_a_checkpoint_is_calibrated_anew_with_the_weights_it_has(old: Card, revi
     assert weights[0] == weights[1]
     assert read_profile(tmp_path / "new")
     assert "**Calibrated anew:** bias-corrected" in (tmp_path / "new" / "README.md").read_text()
-    same = recalibrate(tmp_path / "old", Sources([reviews]), tmp_path / "same", Calibration.temperature, LATER)
+    same = recalibrate(tmp_path / "old", Sources([reviews]), tmp_path / "not" / "there", Calibration.temperature, LATER)
     assert same.decision == old.decision
 
 
